@@ -1,0 +1,134 @@
+#include "functions.h"
+
+#include <new>
+#include <optional>
+#include <string>
+
+#include "insight/table.h"
+#include "lockscope.h"
+#include "settings/settings.h"
+#include "shim/shim_file.h"
+#include "targets.h"
+
+namespace lockscope::loadable {
+namespace {
+
+void Fail(sqlite3_context* context, const Status& status) {
+  // The message first: the code is then put beside it.
+  sqlite3_result_error(context, status.message.c_str(), -1);
+  sqlite3_result_error_code(context, status.code);
+}
+
+void Answer(sqlite3_context* context, const std::optional<std::string>& text) {
+  if (!text) {
+    sqlite3_result_null(context);
+    return;
+  }
+  sqlite3_result_text64(context, text->data(), text->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+// The argument as text; SQLITE_MISUSE for NULL.
+Result<std::string> TextArgument(sqlite3_value* value, const char* what) {
+  if (sqlite3_value_type(value) == SQLITE_NULL) {
+    return Status{SQLITE_MISUSE, std::string(what) + " is NULL"};
+  }
+  const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(value));
+  if (text == nullptr) throw std::bad_alloc();
+  return std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(value)));
+}
+
+settings::DatabaseSettings SettingsOfMain(sqlite3* db) {
+  settings::DatabaseSettings settings;
+  sqlite3_file_control(db, "main", shim::kFcntlSettings, &settings);
+  return settings;
+}
+
+using Body = Status (*)(sqlite3_context*, int count, sqlite3_value** arguments);
+
+// Runs a function's body; nothing it throws reaches SQLite.
+template <Body body>
+void Call(sqlite3_context* context, int count, sqlite3_value** arguments) noexcept {
+  try {
+    if (const Status status = body(context, count, arguments); !status.ok()) Fail(context, status);
+  } catch (const std::bad_alloc&) {
+    sqlite3_result_error_nomem(context);
+  } catch (...) {
+    sqlite3_result_error_code(context, SQLITE_ERROR);
+  }
+}
+
+Status Version(sqlite3_context* context, int, sqlite3_value**) {
+  Answer(context, std::string("lockscope ") + lockscope_libversion() + " (SQLite " +
+                      sqlite3_libversion() + " " + sqlite3_sourceid() + ")");
+  return {};
+}
+
+Status Json(sqlite3_context* context, int count, sqlite3_value** arguments) {
+  const auto name = TextArgument(arguments[0], "the table");
+  if (!name.ok()) return name.status();
+  const insight::Table* table = insight::FindTable(name.value());
+  if (table == nullptr) {
+    return {SQLITE_MISUSE, "lockscope has no table '" + name.value() + "'"};
+  }
+  std::optional<std::string> target;
+  if (count > 1) {
+    auto text = TextArgument(arguments[1], "the target");
+    if (!text.ok()) return text.status();
+    target = std::move(text.value());
+  }
+  const auto rows = Collect(sqlite3_context_db_handle(context), *table, target);
+  if (!rows.ok()) return rows.status();
+  Answer(context, insight::ToJson(*table, rows.value()));
+  return {};
+}
+
+Status AnswerSetting(sqlite3_context* context, const std::string& name) {
+  auto value = settings::Get(name, SettingsOfMain(sqlite3_context_db_handle(context)));
+  if (!value.ok()) return value.status();
+  Answer(context, value.value());
+  return {};
+}
+
+Status Set(sqlite3_context* context, int, sqlite3_value** arguments) {
+  const auto name = TextArgument(arguments[0], "the setting's name");
+  if (!name.ok()) return name.status();
+  const auto value = TextArgument(arguments[1], "the setting's value");
+  if (!value.ok()) return value.status();
+  if (Status status = settings::Set(name.value(), value.value()); !status.ok()) return status;
+  return AnswerSetting(context, name.value());
+}
+
+Status Get(sqlite3_context* context, int, sqlite3_value** arguments) {
+  const auto name = TextArgument(arguments[0], "the setting's name");
+  if (!name.ok()) return name.status();
+  return AnswerSetting(context, name.value());
+}
+
+struct Function {
+  const char* name;
+  int arguments;
+  int flags;
+  void (*call)(sqlite3_context*, int, sqlite3_value**);
+};
+
+constexpr Function kFunctions[] = {
+    {"lockscope_version", 0, 0, Call<Version>},
+    {"lockscope_json", 1, 0, Call<Json>},
+    {"lockscope_json", 2, 0, Call<Json>},
+    {"lockscope_set", 2, SQLITE_DIRECTONLY, Call<Set>},
+    {"lockscope_get", 1, 0, Call<Get>},
+};
+
+}  // namespace
+
+int RegisterFunctions(sqlite3* db) {
+  for (const Function& function : kFunctions) {
+    const int result = sqlite3_create_function_v2(db, function.name, function.arguments,
+                                                  SQLITE_UTF8 | function.flags, nullptr,
+                                                  function.call, nullptr, nullptr, nullptr);
+    if (result != SQLITE_OK) return result;
+  }
+  return SQLITE_OK;
+}
+
+}  // namespace lockscope::loadable

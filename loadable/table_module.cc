@@ -1,0 +1,198 @@
+#include "table_module.h"
+
+#include <memory>
+#include <new>
+#include <string>
+
+#include "insight/table.h"
+#include "targets.h"
+
+namespace lockscope::loadable {
+namespace {
+
+// The columns of the table, then the hidden one that its argument is.
+struct VirtualTable {
+  sqlite3_vtab base{};  // first: this is the sqlite3_vtab that SQLite sees
+  sqlite3* db = nullptr;
+  const insight::Table* table = nullptr;
+
+  int TargetColumn() const { return static_cast<int>(table->columns.size()); }
+};
+
+// One scan: the rows are collected when it begins, all at one moment.
+struct Cursor {
+  sqlite3_vtab_cursor base{};  // first, likewise
+  insight::Rows rows;
+  std::size_t position = 0;
+  std::string target;
+  bool has_target = false;
+};
+
+VirtualTable& Self(sqlite3_vtab* vtab) { return *reinterpret_cast<VirtualTable*>(vtab); }
+Cursor& Self(sqlite3_vtab_cursor* cursor) { return *reinterpret_cast<Cursor*>(cursor); }
+
+// Nothing that `body` throws reaches SQLite.
+template <class Body>
+int Guarded(Body body) noexcept {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return SQLITE_NOMEM;
+  } catch (...) {
+    return SQLITE_ERROR;
+  }
+}
+
+int Fail(sqlite3_vtab* vtab, const Status& status) {
+  sqlite3_free(vtab->zErrMsg);
+  vtab->zErrMsg = sqlite3_mprintf("%s", status.message.c_str());
+  return status.code;
+}
+
+std::string Declaration(const insight::Table& table) {
+  std::string sql = "CREATE TABLE x(";
+  for (const insight::Column& column : table.columns) {
+    sql += std::string("\"") + column.name + "\" " + column.type + ", ";
+  }
+  return sql + "target TEXT HIDDEN)";
+}
+
+int xConnect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab** vtab, char**) {
+  return Guarded([&] {
+    const auto* table = static_cast<const insight::Table*>(context);
+    const int result = sqlite3_declare_vtab(db, Declaration(*table).c_str());
+    if (result != SQLITE_OK) return result;
+    auto self = std::make_unique<VirtualTable>();
+    self->db = db;
+    self->table = table;
+    *vtab = &self.release()->base;
+    return SQLITE_OK;
+  });
+}
+
+int xDisconnect(sqlite3_vtab* vtab) {
+  delete &Self(vtab);
+  return SQLITE_OK;
+}
+
+constexpr int kWithTarget = 1;
+
+int xBestIndex(sqlite3_vtab* vtab, sqlite3_index_info* info) {
+  const int target_column = Self(vtab).TargetColumn();
+  for (int i = 0; i < info->nConstraint; ++i) {
+    const auto& constraint = info->aConstraint[i];
+    if (constraint.iColumn != target_column || constraint.op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
+    // An argument that this plan cannot provide must not be dropped: another order of tables can.
+    if (constraint.usable == 0) return SQLITE_CONSTRAINT;
+    info->aConstraintUsage[i].argvIndex = 1;
+    info->aConstraintUsage[i].omit = 1;
+    info->idxNum = kWithTarget;
+    break;
+  }
+  info->estimatedCost = 10000;  // reading /proc/locks
+  info->estimatedRows = 20;
+  return SQLITE_OK;
+}
+
+int xOpen(sqlite3_vtab*, sqlite3_vtab_cursor** cursor) {
+  return Guarded([&] {
+    *cursor = &(new Cursor())->base;
+    return SQLITE_OK;
+  });
+}
+
+int xClose(sqlite3_vtab_cursor* cursor) {
+  delete &Self(cursor);
+  return SQLITE_OK;
+}
+
+int xFilter(sqlite3_vtab_cursor* base, int plan, const char*, int, sqlite3_value** arguments) {
+  return Guarded([&] {
+    Cursor& cursor = Self(base);
+    const VirtualTable& vtab = Self(base->pVtab);
+    cursor.rows.clear();
+    cursor.position = 0;
+    std::optional<std::string> target;
+    if (plan == kWithTarget) {
+      if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) {
+        return Fail(base->pVtab, {SQLITE_MISUSE, "the target is NULL"});
+      }
+      const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(arguments[0]));
+      if (text == nullptr) return SQLITE_NOMEM;
+      target.emplace(text, static_cast<std::size_t>(sqlite3_value_bytes(arguments[0])));
+    }
+    cursor.has_target = target.has_value();
+    cursor.target = target.value_or("");
+    auto rows = Collect(vtab.db, *vtab.table, target);
+    if (!rows.ok()) return Fail(base->pVtab, rows.status());
+    cursor.rows = std::move(rows.value());
+    return SQLITE_OK;
+  });
+}
+
+int xNext(sqlite3_vtab_cursor* cursor) {
+  ++Self(cursor).position;
+  return SQLITE_OK;
+}
+
+int xEof(sqlite3_vtab_cursor* cursor) {
+  return Self(cursor).position >= Self(cursor).rows.size() ? 1 : 0;
+}
+
+void ResultText(sqlite3_context* context, const std::string& text) {
+  sqlite3_result_text64(context, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+int xColumn(sqlite3_vtab_cursor* base, sqlite3_context* context, int column) {
+  const Cursor& cursor = Self(base);
+  const insight::Row& row = cursor.rows[cursor.position];
+  if (static_cast<std::size_t>(column) >= row.size()) {
+    if (cursor.has_target) ResultText(context, cursor.target);
+    return SQLITE_OK;
+  }
+  const insight::Value& value = row[static_cast<std::size_t>(column)];
+  if (const auto* number = std::get_if<std::int64_t>(&value)) {
+    sqlite3_result_int64(context, *number);
+  } else if (const auto* text = std::get_if<std::string>(&value)) {
+    ResultText(context, *text);
+  }
+  return SQLITE_OK;
+}
+
+int xRowid(sqlite3_vtab_cursor* cursor, sqlite3_int64* rowid) {
+  *rowid = static_cast<sqlite3_int64>(Self(cursor).position) + 1;
+  return SQLITE_OK;
+}
+
+// Without xCreate a module is eponymous only: no CREATE VIRTUAL TABLE, nothing in the schema.
+constexpr sqlite3_module MakeModule() {
+  sqlite3_module module{};
+  module.iVersion = 0;
+  module.xConnect = xConnect;
+  module.xBestIndex = xBestIndex;
+  module.xDisconnect = xDisconnect;
+  module.xOpen = xOpen;
+  module.xClose = xClose;
+  module.xFilter = xFilter;
+  module.xNext = xNext;
+  module.xEof = xEof;
+  module.xColumn = xColumn;
+  module.xRowid = xRowid;
+  return module;
+}
+
+constexpr sqlite3_module kModule = MakeModule();
+
+}  // namespace
+
+int RegisterTables(sqlite3* db) {
+  for (const insight::Table& table : insight::AllTables()) {
+    const std::string name = std::string("lockscope_") + table.name;
+    const int result = sqlite3_create_module_v2(db, name.c_str(), &kModule,
+                                                const_cast<insight::Table*>(&table), nullptr);
+    if (result != SQLITE_OK) return result;
+  }
+  return SQLITE_OK;
+}
+
+}  // namespace lockscope::loadable

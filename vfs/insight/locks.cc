@@ -1,0 +1,119 @@
+#include "insight/locks.h"
+
+#include <algorithm>
+
+namespace lockscope::insight {
+namespace {
+
+class Collector {
+ public:
+  Collector(const Look& look, const Database& database) : look_(look), database_(database) {}
+
+  std::vector<LockFacts> Run() {
+    for (const auto& view : database_.own) AddOwn(view);
+    for (const auto& holder : database_.holders) AddHolder(holder);
+    for (const auto& waiter : database_.waiters) {
+      locks_.push_back({.pid = waiter.pid,
+                        .resource = waiter.resource,
+                        .mode = waiter.mode,
+                        .granted = false});
+    }
+    return std::move(locks_);
+  }
+
+ private:
+  void AddOwn(const ledger::ConnectionView& view) {
+    const ledger::HeldBits& held = view.held;
+    if (held.database != LockMode::kNone) {
+      Add(view, Resource::kDatabase, held.database,
+          view.slot.database_since.at(ledger::LevelIndex(held.database)));
+    }
+    for (int offset = 0; offset < kShmLockCount; ++offset) {
+      const LockMode mode = held.Shm(offset);
+      if (mode == LockMode::kNone) continue;
+      Add(view, ShmResource(offset), mode, view.slot.shm_since.at(static_cast<std::size_t>(offset)));
+    }
+    if (held.wal_open) {
+      Add(view, Resource::kWalOpen, LockMode::kShared, view.slot.open_since);
+    }
+    AddWaiting(view);
+  }
+
+  void Add(const ledger::ConnectionView& view, Resource resource, LockMode mode,
+           ledger::Ticks since) {
+    LockFacts& lock = locks_.emplace_back();
+    lock = {.source = Source::kShim,
+            .pid = look_.pid(),
+            .view = &view,
+            .resource = resource,
+            .mode = mode,
+            .since = since,
+            .verified = database_.Verified(view, resource, mode)};
+    const bool by_reader = IsReadSlot(resource) && mode == LockMode::kExclusive;
+    if (resource != Resource::kWalOpen && !by_reader) {
+      lock.sql = SqlOf(view, ledger::SqlSlotOf(resource));
+    }
+  }
+
+  void AddWaiting(const ledger::ConnectionView& view) {
+    const auto wanted = Waiting(look_, view);
+    if (!wanted) return;
+    for (int i = 0; i < wanted->count; ++i) {
+      locks_.push_back({.source = Source::kShim,
+                        .pid = look_.pid(),
+                        .view = &view,
+                        .resource = static_cast<Resource>(static_cast<int>(wanted->resource) + i),
+                        .mode = wanted->to,
+                        .granted = false,
+                        .since = view.slot.want_since,
+                        .sql = SqlOf(view, ledger::SqlSlot::kWant)});
+    }
+  }
+
+  void AddHolder(const KernelHolder& holder) {
+    if (const LockMode mode = holder.DatabaseMode(); mode != LockMode::kNone) {
+      locks_.push_back({.pid = holder.pid, .resource = Resource::kDatabase, .mode = mode});
+    }
+    for (int offset = 0; offset <= kShmLockCount; ++offset) {
+      const LockMode mode = holder.shm.at(static_cast<std::size_t>(offset));
+      if (mode == LockMode::kNone) continue;
+      locks_.push_back({.pid = holder.pid, .resource = ShmResource(offset), .mode = mode});
+    }
+  }
+
+  const Look& look_;
+  const Database& database_;
+  std::vector<LockFacts> locks_;
+};
+
+}  // namespace
+
+const char* Name(Source source) { return source == Source::kShim ? "shim" : "kernel"; }
+
+std::vector<LockFacts> CollectLocks(const Look& look, const Database& database) {
+  return Collector(look, database).Run();
+}
+
+std::optional<Event> Waiting(const Look& look, const ledger::ConnectionView& view) {
+  const ledger::SlotCopy& slot = view.slot;
+  const auto wanted = slot.want != 0 ? Event::Unpack(slot.want) : std::nullopt;
+  if (!wanted) return std::nullopt;
+  if (slot.sleeping == 1) return wanted;
+  // A busy handler of the application's own sleeps where nobody sees it: it is told by its repeating
+  // itself. Twice its last pause, and a little, is how long the next try may take.
+  constexpr std::uint64_t kSlackNs = 20'000'000;
+  if (slot.want_refusals < 2) return std::nullopt;
+  const std::uint64_t quiet_ns = look.timeline().AgeNs(slot.want_last);
+  const std::uint64_t pause_ns = look.timeline().DurationNs(slot.want_gap);
+  return quiet_ns <= 2 * pause_ns + kSlackNs ? wanted : std::nullopt;
+}
+
+std::optional<std::string> SqlOf(const ledger::ConnectionView& view, ledger::SqlSlot slot) {
+  const auto index = static_cast<std::size_t>(slot);
+  const std::uint64_t bytes = view.slot.sql_bytes.at(index);
+  if (bytes == 0) return std::nullopt;
+  const auto* text = reinterpret_cast<const char*>(view.slot.sql.at(index).data());
+  return std::string(text, static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes)));
+}
+
+}  // namespace lockscope::insight

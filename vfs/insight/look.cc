@@ -1,0 +1,262 @@
+#include "insight/look.h"
+
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <set>
+
+#include "insight/kernel_view.h"
+#include "kernel/mounts.h"
+#include "kernel/process.h"
+
+namespace lockscope::insight {
+namespace {
+
+using kernel::OpenFiles;
+
+void Pause(long microseconds) {
+  const timespec time{.tv_sec = 0, .tv_nsec = microseconds * 1000};
+  nanosleep(&time, nullptr);
+}
+
+// Reads the beginning of a file; empty where it cannot be read.
+std::vector<std::uint8_t> ReadHead(const std::string& path, const FileId& id, std::size_t bytes,
+                                   const OpenFiles& open_files) {
+  const auto fd = kernel::ReadableDescriptor(path, id, open_files);
+  if (!fd.ok()) return {};
+  std::vector<std::uint8_t> head(bytes);
+  const auto read = kernel::ReadAt(fd.value(), id, 0, head);
+  head.resize(read.value_or(0));
+  return head;
+}
+
+ledger::DatabaseFilter Belongs(const std::string& path, const FileId& id) {
+  return [path, id](const std::string& other_path, const FileId& other_id) {
+    return other_path == path || (id.known() && other_id == id);
+  };
+}
+
+// A writer changes the two copies of the header one after the other: what is torn now is whole in a
+// moment, unless the writer died there.
+std::optional<format::WalIndex> ReadWalIndex(const Database& database,
+                                             const OpenFiles& open_files) {
+  constexpr int kAttempts = 10;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::vector<std::uint8_t> head;
+    if (database.shm.known()) {
+      head = ReadHead(database.path + "-shm", database.shm, format::kWalIndexHeadBytes, open_files);
+    } else {
+      std::array<std::uint8_t, format::kWalIndexHeadBytes> bytes{};
+      if (!ledger::Ledger::Process().CopyWalIndex(Belongs(database.path, database.id), bytes)) {
+        return std::nullopt;
+      }
+      head.assign(bytes.begin(), bytes.end());
+    }
+    const format::WalIndex wal_index = format::DecodeWalIndex(head);
+    if (wal_index.valid()) return wal_index;
+    if (wal_index.state != format::WalIndexState::kTorn) return std::nullopt;
+    Pause(200);
+  }
+  return std::nullopt;
+}
+
+void ReadFiles(Database& database, const OpenFiles& open_files) {
+  if (const auto facts = kernel::StatPath(database.path)) {
+    database.id = facts->id;
+    database.bytes = facts->bytes;
+    const auto head =
+        ReadHead(database.path, facts->id, format::kDatabaseHeaderBytes, open_files);
+    database.header = format::DecodeDatabaseHeader(head);
+  }
+  if (const auto facts = kernel::StatPath(database.path + "-shm")) {
+    if (S_ISREG(facts->mode)) database.shm = facts->id;
+  }
+  if (const auto facts = kernel::StatPath(database.path + "-wal")) {
+    database.wal_exists = true;
+    database.wal_bytes = facts->bytes;
+  }
+  const std::string journal = database.path + "-journal";
+  if (const auto facts = kernel::StatPath(journal); facts && S_ISREG(facts->mode)) {
+    database.journal.exists = true;
+    database.journal.bytes = facts->bytes;
+    const auto head = ReadHead(journal, facts->id, format::kJournalHeaderBytes, open_files);
+    database.journal.content_may_be_hot = format::JournalContentMayBeHot(facts->bytes, head);
+  }
+}
+
+void ReadWalState(Database& database, const OpenFiles& open_files) {
+  const bool mapped = std::any_of(database.own.begin(), database.own.end(),
+                                  [](const auto& view) { return view.held.wal_open; });
+  const bool in_header = database.header && database.header->wal();
+  // A database that was created in WAL mode has no header of its own until its first checkpoint.
+  const bool maybe = in_header || mapped || (database.bytes == 0 && database.wal_exists);
+  if (maybe) database.wal_index = ReadWalIndex(database, open_files);
+  database.wal_mode = in_header || mapped || database.wal_index.has_value();
+}
+
+// ---- own locks: what the ledger says against what the kernel says ----
+
+void ReadOwnLocks(Database& database, const OpenFiles& open_files) {
+  std::set<FileId> files = {database.id, database.shm};
+  for (const auto& view : database.own) files.insert({view.info.database, view.shm});
+  for (const FileId& file : files) {
+    if (!file.known()) continue;
+    const auto descriptors = open_files.Find(file);
+    database.own_locks[file] = descriptors.empty()
+                                   ? std::vector<kernel::PosixLock>{}
+                                   : kernel::ReadOwnLocks(descriptors.front());
+  }
+}
+
+// Whether the ledger and the kernel tell the same story of this process. They may differ for a moment,
+// between a lock call's return and its recording; a difference that stays is one.
+bool Agrees(const Database& database, std::int64_t pid) {
+  for (const auto& view : database.own) {
+    for (int offset = 0; offset < kShmLockCount; ++offset) {
+      const LockMode mode = view.held.Shm(offset);
+      if (mode != LockMode::kNone && database.Verified(view, ShmResource(offset), mode) == false) {
+        return false;
+      }
+    }
+    if (view.held.database != LockMode::kNone &&
+        database.Verified(view, Resource::kDatabase, view.held.database) == false) {
+      return false;
+    }
+  }
+  return OwnUnexplained(database, pid).Nothing();
+}
+
+void ReadOwn(Database& database, const OpenFiles& open_files, std::int64_t pid) {
+  constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
+  const auto belongs = Belongs(database.path, database.id);
+  for (const long pause_us : kPausesUs) {
+    if (pause_us > 0) Pause(pause_us);
+    database.slots_before.clear();
+    for (const auto& view : ledger::Ledger::Process().Connections(belongs)) {
+      database.slots_before.emplace(view.info.id, view.slot);
+    }
+    ReadOwnLocks(database, open_files);
+    database.own = ledger::Ledger::Process().Connections(belongs);
+    if (Agrees(database, pid)) return;
+  }
+}
+
+}  // namespace
+
+// ---- KernelHolder, Database ----
+
+bool KernelHolder::Nothing() const {
+  return !pending && !reserved && !shared &&
+         std::all_of(shm.begin(), shm.end(), [](LockMode mode) { return mode == LockMode::kNone; });
+}
+
+LockMode KernelHolder::DatabaseMode() const {
+  if (exclusive) return LockMode::kExclusive;
+  if (pending) return LockMode::kPending;
+  if (reserved) return LockMode::kReserved;
+  return shared ? LockMode::kShared : LockMode::kNone;
+}
+
+std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resource resource,
+                                       LockMode mode) const {
+  const bool shm_lock = IsShm(resource);
+  if (shm_lock ? !view.info.posix_shm_locks : !view.info.posix_locks) return std::nullopt;
+  const auto found = own_locks.find(shm_lock ? view.shm : view.info.database);
+  if (found == own_locks.end() || !found->second) return std::nullopt;
+  // Exclusive without RESERVED is held on PENDING and SHARED's bytes alone: the last decide.
+  const ByteRange needed = resource == Resource::kDatabase && mode == LockMode::kExclusive
+                              ? kSharedRange
+                              : ProtocolBytes(resource, mode);
+  const bool write = mode != LockMode::kShared;
+  const auto& locks = *found->second;
+  const bool held = std::any_of(locks.begin(), locks.end(), [&](const kernel::PosixLock& lock) {
+    return !lock.waiting && lock.bytes.Contains(needed) && (lock.write || !write);
+  });
+  if (held) return true;
+  // Lost only if the ledger had the very same lock before the kernel was asked.
+  const auto before = slots_before.find(view.info.id);
+  if (before == slots_before.end()) return std::nullopt;
+  const auto since = [&](const ledger::SlotCopy& slot) {
+    if (resource == Resource::kWalOpen) return slot.open_since;
+    return shm_lock ? slot.shm_since.at(static_cast<std::size_t>(ShmOffset(resource)))
+                    : slot.database_since.at(ledger::LevelIndex(mode));
+  };
+  if (since(before->second) != since(view.slot)) return std::nullopt;
+  return false;
+}
+
+// ---- Look ----
+
+Look::Look()
+    : now_(ledger::ClockAnchor::Take()),
+      timeline_(ledger::ProcessAnchor(), now_),
+      pid_(getpid()) {}
+
+Look Look::At(const std::vector<std::string>& paths) {
+  ledger::PrepareClock();
+  Look look;
+  const OpenFiles before = OpenFiles::Scan();
+  for (const std::string& path : paths) {
+    Database& database = look.databases_.emplace_back();
+    database.path = path;
+    ReadFiles(database, before);
+  }
+  // Descriptors that reading has opened count from here on.
+  const OpenFiles open_files = OpenFiles::Scan();
+  for (Database& database : look.databases_) {
+    ReadOwn(database, open_files, look.pid_);
+    ReadWalState(database, open_files);
+  }
+  ReadKernelView(look.databases_, look.pid_, open_files);
+  // Ages are told as of the end of the look, so that nothing recorded meanwhile lies in the future.
+  look.now_ = ledger::ClockAnchor::Take();
+  look.timeline_ = ledger::Timeline(ledger::ProcessAnchor(), look.now_);
+  return look;
+}
+
+const std::optional<std::string>& Look::ProcessName(std::optional<std::int64_t> pid) const {
+  static const std::optional<std::string> kOutside = "outside this pid namespace";
+  if (!pid) return kOutside;
+  const auto found = process_names_.find(*pid);
+  if (found != process_names_.end()) return found->second;
+  return process_names_.emplace(*pid, kernel::ProcessName(*pid)).first->second;
+}
+
+std::optional<std::int64_t> Look::AgeMs(ledger::Ticks ticks) const {
+  if (ticks == 0) return std::nullopt;
+  return static_cast<std::int64_t>(timeline_.AgeNs(ticks) / 1'000'000);
+}
+
+std::optional<std::string> Look::Since(ledger::Ticks ticks) const {
+  if (ticks == 0) return std::nullopt;
+  return ledger::FormatUtc(timeline_.RealtimeNs(ticks));
+}
+
+namespace {
+
+std::mutex& HostMutex() {
+  static std::mutex* const mutex = new std::mutex();
+  return *mutex;
+}
+HostSqlite& Host() {
+  static HostSqlite* const host = new HostSqlite();
+  return *host;
+}
+
+}  // namespace
+
+void SetHostSqlite(HostSqlite host) {
+  const std::lock_guard lock(HostMutex());
+  if (Host().version.empty()) Host() = std::move(host);
+}
+
+const HostSqlite& CurrentHostSqlite() {
+  const std::lock_guard lock(HostMutex());
+  return Host();
+}
+
+}  // namespace lockscope::insight

@@ -1,0 +1,109 @@
+// Look: one look at some databases: the ledger, the kernel's locks and the files, read once, together.
+//
+// Looking takes no SQLite lock, opens no file that this process has open, closes none, and changes
+// nothing. What it finds may be out of date by the time it is read.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/database_header.h"
+#include "format/rollback_journal.h"
+#include "format/wal_index.h"
+#include "kernel/descriptors.h"
+#include "kernel/proc_locks.h"
+#include "ledger/clock.h"
+#include "ledger/ledger.h"
+#include "model/file_id.h"
+
+namespace lockscope::insight {
+
+// The rollback journal beside a database.
+struct JournalFacts {
+  bool exists = false;
+  std::uint64_t bytes = 0;
+  bool content_may_be_hot = false;  // not empty, and its first byte is not zero
+};
+
+// What one process holds on one database, byte by byte, as the kernel tells.
+struct KernelHolder {
+  std::optional<std::int64_t> pid;  // null: outside our pid namespace
+  bool pending = false;             // write lock on the PENDING byte
+  bool reserved = false;
+  bool shared = false;              // any lock on SHARED's range
+  bool exclusive = false;           // a write lock on it
+  std::array<LockMode, kShmLockCount + 1> shm{};  // by xShmLock's offset; 8 is the open byte
+
+  bool Nothing() const;
+  LockMode DatabaseMode() const;
+};
+
+// A request that waits in the kernel (F_SETLKW, as SQLite built with SETLK_TIMEOUT makes them).
+struct KernelWaiter {
+  std::int64_t pid = 0;
+  Resource resource = Resource::kDatabase;
+  LockMode mode = LockMode::kNone;
+};
+
+struct Database {
+  std::string path;
+  FileId id;
+  std::uint64_t bytes = 0;
+  FileId shm;  // of the -shm beside it; unknown where there is none
+  std::optional<format::DatabaseHeader> header;
+  std::optional<format::WalIndex> wal_index;  // only a valid one
+  std::uint64_t wal_bytes = 0;
+  bool wal_exists = false;
+  bool wal_mode = false;
+  JournalFacts journal;
+
+  std::vector<ledger::ConnectionView> own;   // this process's connections through the shim
+  std::vector<KernelHolder> holders;         // everybody else, and what of ours no shim row explains
+  std::vector<KernelWaiter> waiters;
+
+  // What the kernel says of a lock that the ledger has: null where it cannot be told.
+  std::optional<bool> Verified(const ledger::ConnectionView& view, Resource resource,
+                               LockMode mode) const;
+
+  std::map<FileId, std::optional<std::vector<kernel::PosixLock>>> own_locks;  // by file
+  std::map<std::uint64_t, ledger::SlotCopy> slots_before;  // by connection: from before own_locks
+};
+
+class Look {
+ public:
+  // At the files of these absolute paths, symbolic links resolved.
+  static Look At(const std::vector<std::string>& paths);
+
+  const std::vector<Database>& databases() const { return databases_; }
+  const ledger::Timeline& timeline() const { return timeline_; }
+  const ledger::ClockAnchor& now() const { return now_; }
+  std::int64_t pid() const { return pid_; }
+  // The command line of a process; looked up once.
+  const std::optional<std::string>& ProcessName(std::optional<std::int64_t> pid) const;
+  // Milliseconds, and UTC text, of a tick; 0 is no tick.
+  std::optional<std::int64_t> AgeMs(ledger::Ticks ticks) const;
+  std::optional<std::string> Since(ledger::Ticks ticks) const;
+
+ private:
+  Look();
+
+  ledger::ClockAnchor now_;
+  ledger::Timeline timeline_;
+  std::int64_t pid_;
+  std::vector<Database> databases_;
+  mutable std::map<std::int64_t, std::optional<std::string>> process_names_;
+};
+
+// Process facts that the layer above knows: the SQLite that lockscope runs in.
+struct HostSqlite {
+  std::string version;
+  std::string source_id;
+};
+void SetHostSqlite(HostSqlite host);
+const HostSqlite& CurrentHostSqlite();
+
+}  // namespace lockscope::insight

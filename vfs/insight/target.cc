@@ -1,0 +1,74 @@
+#include "insight/target.h"
+
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <system_error>
+
+#include "format/database_header.h"
+#include "kernel/descriptors.h"
+
+namespace lockscope::insight {
+namespace {
+
+std::string SystemReason(int error) { return std::generic_category().message(error); }
+
+// "app.db" for "app.db-wal", where that is a file beside it; empty otherwise.
+std::string DatabaseOfSidecar(const std::string& path) {
+  for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
+    if (path.size() <= suffix.size() || !path.ends_with(suffix)) continue;
+    std::string database = path.substr(0, path.size() - suffix.size());
+    const auto facts = kernel::StatPath(database);
+    if (facts && S_ISREG(facts->mode)) return database;
+  }
+  return {};
+}
+
+Status CheckHeader(const std::string& path, const kernel::FileStat& facts) {
+  if (facts.bytes == 0) return {};
+  const auto fd = kernel::ReadableDescriptor(path, facts.id, kernel::OpenFiles::Scan());
+  if (!fd.ok()) return fd.status();
+  std::array<std::uint8_t, format::kDatabaseHeaderBytes> bytes{};
+  const auto read = kernel::ReadAt(fd.value(), facts.id, 0, bytes);
+  if (!read) return {SQLITE_CANTOPEN, "cannot read " + path};
+  if (!format::DecodeDatabaseHeader(std::span(bytes).first(*read))) {
+    return {SQLITE_NOTADB, path + " is not an SQLite database"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> ResolveDatabasePath(const std::string& path) {
+  if (path.empty()) return Status{SQLITE_MISUSE, "the name of a database cannot be empty"};
+  if (path.find('\0') != std::string::npos) {
+    return Status{SQLITE_MISUSE, "the name of a database cannot contain NUL"};
+  }
+  // A sidecar is told before it is looked for: it comes and goes with its database.
+  if (const std::string database = DatabaseOfSidecar(path); !database.empty()) {
+    return Status{SQLITE_MISUSE, path + " is no database but belongs to " + database};
+  }
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
+                                                         &std::free);
+  if (real == nullptr) {
+    return Status{SQLITE_CANTOPEN, "cannot open " + path + ": " + SystemReason(errno)};
+  }
+  std::string resolved(real.get());
+  const auto facts = kernel::StatPath(resolved);
+  if (!facts) return Status{SQLITE_CANTOPEN, "cannot open " + path + ": " + SystemReason(errno)};
+  if (!S_ISREG(facts->mode)) {
+    return Status{SQLITE_CANTOPEN, "cannot open " + path + ": not a regular file"};
+  }
+  if (const std::string database = DatabaseOfSidecar(resolved); !database.empty()) {
+    return Status{SQLITE_MISUSE, path + " is no database but belongs to " + database};
+  }
+  if (Status status = CheckHeader(resolved, *facts); !status.ok()) return status;
+  return resolved;
+}
+
+}  // namespace lockscope::insight

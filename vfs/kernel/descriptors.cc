@@ -1,0 +1,198 @@
+#include "kernel/descriptors.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <mutex>
+#include <system_error>
+
+#include "kernel/process.h"
+#include "model/fork_safe_mutex.h"
+
+namespace lockscope::kernel {
+namespace {
+
+constexpr auto kOffsetMax = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+
+FileStat ToFileStat(const struct stat& status) {
+  return {.id = {status.st_dev, status.st_ino},
+          .bytes = static_cast<std::uint64_t>(std::max<off_t>(status.st_size, 0)),
+          .mode = status.st_mode,
+          .links = static_cast<std::uint32_t>(status.st_nlink)};
+}
+
+std::optional<FileStat> StatDescriptor(int fd) {
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return std::nullopt;
+  return ToFileStat(status);
+}
+
+bool IsFile(int fd, const FileId& id) {
+  const auto status = StatDescriptor(fd);
+  return status && status->id == id && S_ISREG(status->mode);
+}
+
+// Not through one opened write-only or as a mere path; nor with O_DIRECT, which refuses reads that
+// are not aligned to blocks.
+bool IsReadable(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & (O_PATH | O_DIRECT)) != 0) return false;
+  return (flags & O_ACCMODE) == O_RDONLY || (flags & O_ACCMODE) == O_RDWR;
+}
+
+bool IsUsable(int fd, const FileId& id) { return IsFile(fd, id) && IsReadable(fd); }
+
+// The descriptors that ReadableDescriptor() opened, one per inode.
+struct KeptDescriptors {
+  // Held while a file is opened: two threads must not both open it, for the second descriptor could
+  // not be closed.
+  ForkSafeMutex mutex{LockRank::kDescriptors};
+  std::map<FileId, int> by_id;  // guarded by mutex. An entry may be stale: anybody can close it
+};
+
+// Never destroyed: databases are closed, and looked at, while the process exits.
+KeptDescriptors& Kept() {
+  static auto* const kept = new KeptDescriptors;
+  return *kept;
+}
+
+Status CannotOpen(const std::string& path, const std::string& reason) {
+  return {SQLITE_CANTOPEN, "cannot read " + path + ": " + reason};
+}
+
+Status CannotOpen(const std::string& path, int error) {
+  return CannotOpen(path, std::generic_category().message(error));
+}
+
+Status AnotherFile(const std::string& path) {
+  return CannotOpen(path, "the path leads to another file now");
+}
+
+// Whether `path` may be opened at all: opening a FIFO or a device can have effects.
+Status CheckPath(const std::string& path, const FileId& id) {
+  const auto status = StatPath(path);
+  if (!status) return CannotOpen(path, errno);
+  if (!S_ISREG(status->mode)) return CannotOpen(path, "not a regular file");
+  if (status->id != id) return AnotherFile(path);
+  return {};
+}
+
+int OpenToRead(const std::string& path) {
+  int fd = -1;
+  do {
+    fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  } while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+// REQUIRES: kept.mutex is held.
+std::optional<int> FindKept(const KeptDescriptors& kept, const FileId& id) {
+  const auto entry = kept.by_id.find(id);
+  if (entry == kept.by_id.end() || !IsUsable(entry->second, id)) return std::nullopt;
+  return entry->second;
+}
+
+// Opens `path` and keeps the descriptor, whatever came of it: between the check of the path and the
+// opening the path may have come to lead to another file, on which this process may hold locks that
+// closing would drop. That one is kept under its own identity, where the next call that wants it
+// finds it. (A descriptor that this list loses, replaced or out of memory, is found again by
+// OpenFiles.) REQUIRES: kept.mutex is held.
+Result<int> OpenAndKeep(KeptDescriptors& kept, const std::string& path, const FileId& id) {
+  if (Status status = CheckPath(path, id); !status.ok()) return status;
+  const int fd = OpenToRead(path);
+  if (fd < 0) return CannotOpen(path, errno);
+  const auto opened = StatDescriptor(fd);
+  if (!opened) return CannotOpen(path, errno);  // of unknown kind: not closed either
+  if (!S_ISREG(opened->mode)) {
+    close(fd);  // so no database's locks
+    return CannotOpen(path, "not a regular file");
+  }
+  kept.by_id.insert_or_assign(opened->id, fd);
+  if (opened->id != id) return AnotherFile(path);
+  return fd;
+}
+
+// Reads until `bytes` is full or the file ends. Null on an error.
+std::optional<std::size_t> ReadFully(int fd, std::uint64_t offset, std::span<std::uint8_t> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t count =
+        pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (count == 0) break;
+    if (count > 0) {
+      done += static_cast<std::size_t>(count);
+    } else if (errno != EINTR) {
+      return std::nullopt;
+    }
+  }
+  return done;
+}
+
+}  // namespace
+
+std::optional<FileStat> StatPath(const std::string& path) noexcept {
+  struct stat status = {};
+  if (stat(path.c_str(), &status) != 0) return std::nullopt;
+  return ToFileStat(status);
+}
+
+OpenFiles OpenFiles::Scan() {
+  OpenFiles files;
+  auto descriptors = ListDescriptors("/proc/self/fd").value_or(std::vector<int>{});
+  std::sort(descriptors.begin(), descriptors.end());
+  for (const int fd : descriptors) {
+    const auto status = StatDescriptor(fd);
+    if (status && S_ISREG(status->mode)) files.by_id_[status->id].push_back(fd);
+  }
+  return files;
+}
+
+std::span<const int> OpenFiles::Find(const FileId& id) const noexcept {
+  const auto entry = by_id_.find(id);
+  if (entry == by_id_.end()) return {};
+  return entry->second;
+}
+
+Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
+                               const OpenFiles& open_files) {
+  for (const int fd : open_files.Find(id)) {
+    if (IsUsable(fd, id)) return fd;
+  }
+  KeptDescriptors& kept = Kept();
+  const std::lock_guard lock(kept.mutex);
+  if (const auto fd = FindKept(kept, id)) return *fd;
+  return OpenAndKeep(kept, path, id);
+}
+
+std::optional<std::size_t> ReadAt(int fd, const FileId& id, std::uint64_t offset,
+                                  std::span<std::uint8_t> bytes) noexcept {
+  if (offset > kOffsetMax || bytes.size() > kOffsetMax - offset) return std::nullopt;
+  if (!IsFile(fd, id)) return std::nullopt;
+  const auto count = ReadFully(fd, offset, bytes);
+  return IsFile(fd, id) ? count : std::nullopt;
+}
+
+std::optional<Conflict> ProbeLock(int fd, bool write, std::uint64_t first,
+                                  std::uint64_t last) noexcept {
+  if (first > last || first > kOffsetMax) return std::nullopt;
+  struct flock lock = {};  // l_pid must be 0 for F_OFD_GETLK
+  lock.l_type = write ? F_WRLCK : F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(first);
+  lock.l_len = last >= kOffsetMax ? 0 : static_cast<off_t>(last - first + 1);  // 0: to the end
+  if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
+
+  Conflict conflict;
+  conflict.write = lock.l_type == F_WRLCK;
+  conflict.pid = lock.l_pid;
+  conflict.first = static_cast<std::uint64_t>(lock.l_start);
+  conflict.last = lock.l_len == 0 ? std::numeric_limits<std::uint64_t>::max()
+                                  : conflict.first + static_cast<std::uint64_t>(lock.l_len) - 1;
+  return conflict;
+}
+
+}  // namespace lockscope::kernel

@@ -1,0 +1,192 @@
+#include "kernel/process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <memory>
+
+namespace lockscope::kernel {
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\n";
+constexpr std::size_t kUtf8BytesMax = 4;
+// Enough for every character that is shown and one more, so that the cut is always made by
+// characters: where the reading stops in the middle of one is never seen.
+constexpr std::size_t kCommandBytesMax = (kProcessNameChars + 1) * kUtf8BytesMax;
+constexpr std::size_t kFirstReadBytes = 4096;
+constexpr std::size_t kReadBytes = 65536;
+constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const noexcept { closedir(directory); }
+};
+
+// A descriptor of a file in /proc. These may be closed: nobody holds locks on them.
+class ProcDescriptor {
+ public:
+  explicit ProcDescriptor(const std::string& path) noexcept
+      : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)) {}
+  ~ProcDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  ProcDescriptor(const ProcDescriptor&) = delete;
+  ProcDescriptor& operator=(const ProcDescriptor&) = delete;
+
+  bool ok() const noexcept { return fd_ >= 0; }
+
+  // Appends up to `bytes_max` bytes. The count, 0 at the end; -1 on an error.
+  ssize_t Append(std::string& text, std::size_t bytes_max) const {
+    const std::size_t used = text.size();
+    text.resize(used + bytes_max);
+    ssize_t count = 0;
+    do {
+      count = read(fd_, text.data() + used, bytes_max);
+    } while (count < 0 && errno == EINTR);
+    text.resize(used + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+    return count;
+  }
+
+ private:
+  int fd_;
+};
+
+std::string ProcPath(std::int64_t pid, const char* name) {
+  return "/proc/" + std::to_string(pid) + "/" + name;
+}
+
+std::uint8_t ByteAt(std::string_view text, std::size_t index) {
+  return static_cast<std::uint8_t>(text[index]);
+}
+
+// How many bytes the well-formed UTF-8 character at the start of `text` has; 0 where there is none.
+// Over-long forms, surrogates and numbers beyond U+10FFFF are not well-formed.
+std::size_t Utf8Length(std::string_view text) {
+  const std::uint8_t lead = ByteAt(text, 0);
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((ByteAt(text, i) & 0xc0) != 0x80) return 0;
+  }
+  const std::uint8_t second = ByteAt(text, 1);
+  const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
+  const bool too_high = (lead == 0xed && second >= 0xa0) || (lead == 0xf4 && second >= 0x90);
+  return overlong || too_high ? 0 : length;
+}
+
+// C0, DEL, and C1 (U+0080 … U+009F), in which some terminals find escape sequences too.
+bool IsControl(std::string_view character) {
+  const std::uint8_t lead = ByteAt(character, 0);
+  if (character.size() == 1) return lead < 0x20 || lead == 0x7f;
+  return lead == 0xc2 && ByteAt(character, 1) < 0xa0;
+}
+
+// At most kProcessNameChars characters of `text`, fit to be shown.
+std::string Printable(std::string_view text) {
+  std::string shown;
+  for (std::size_t chars = 0; chars < kProcessNameChars && !text.empty(); ++chars) {
+    const std::size_t length = Utf8Length(text);
+    const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
+    if (character.front() == '\0') {
+      shown += ' ';
+    } else if (length == 0 || IsControl(character)) {
+      shown += '?';
+    } else {
+      shown += character;
+    }
+    text.remove_prefix(character.size());
+  }
+  return shown;
+}
+
+std::string_view WithoutTrailing(std::string_view text, char last) {
+  while (text.ends_with(last)) text.remove_suffix(1);
+  return text;
+}
+
+std::optional<std::string> BracketedName(std::int64_t pid) {
+  const auto name = ReadProcText(ProcPath(pid, "comm"), kCommandBytesMax);
+  if (!name) return std::nullopt;
+  return "[" + Printable(WithoutTrailing(*name, '\n')) + "]";
+}
+
+std::optional<std::uint64_t> TicksToNs(std::uint64_t ticks) {
+  const long ticks_per_second = sysconf(_SC_CLK_TCK);
+  if (ticks_per_second <= 0) return std::nullopt;
+  const std::uint64_t ns_per_tick = kNsPerSecond / static_cast<std::uint64_t>(ticks_per_second);
+  if (ticks > std::numeric_limits<std::uint64_t>::max() / ns_per_tick) return std::nullopt;
+  return ticks * ns_per_tick;
+}
+
+}  // namespace
+
+std::optional<std::string> ProcessName(std::int64_t pid) {
+  if (pid <= 0) return std::nullopt;
+  const auto command = ReadProcText(ProcPath(pid, "cmdline"), kCommandBytesMax);
+  if (!command) return std::nullopt;
+  const std::string_view arguments = WithoutTrailing(*command, '\0');
+  if (arguments.empty()) return BracketedName(pid);
+  return Printable(arguments);
+}
+
+std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
+  if (pid <= 0) return std::nullopt;
+  const auto stat = ReadProcText(ProcPath(pid, "stat"));
+  if (!stat) return std::nullopt;
+  // Field 2 is the name in parentheses and may contain blanks and parentheses: start after the
+  // last.
+  const std::size_t name_end = stat->rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  std::string_view rest = std::string_view(*stat).substr(name_end + 1);
+  for (int field = 3; field < 22; ++field) TakeField(rest);
+  const auto ticks = ParseNumber<std::uint64_t>(TakeField(rest));
+  return ticks ? TicksToNs(*ticks) : std::nullopt;
+}
+
+std::optional<std::string> ReadProcText(const std::string& path, std::size_t bytes_max) {
+  const ProcDescriptor file(path);
+  if (!file.ok()) return std::nullopt;
+  std::string text;
+  std::size_t chunk = kFirstReadBytes;
+  while (text.size() < bytes_max) {
+    const ssize_t count = file.Append(text, std::min(chunk, bytes_max - text.size()));
+    if (count < 0) return std::nullopt;
+    if (count == 0) break;
+    chunk = kReadBytes;
+  }
+  return text;
+}
+
+std::optional<std::vector<int>> ListDescriptors(const std::string& directory) {
+  const std::unique_ptr<DIR, CloseDirectory> listing(opendir(directory.c_str()));
+  if (!listing) return std::nullopt;
+  std::vector<int> descriptors;
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = readdir(listing.get());
+    if (entry == nullptr) break;
+    if (const auto fd = ParseNumber<int>(entry->d_name)) descriptors.push_back(*fd);
+  }
+  if (errno != 0) return std::nullopt;
+  return descriptors;
+}
+
+std::string_view TakeField(std::string_view& rest) noexcept {
+  rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
+  const std::string_view field = rest.substr(0, rest.find_first_of(kBlanks));
+  rest.remove_prefix(field.size());
+  return field;
+}
+
+std::string_view TakeLine(std::string_view& rest) noexcept {
+  const std::string_view line = rest.substr(0, rest.find('\n'));
+  rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  return line;
+}
+
+}  // namespace lockscope::kernel

@@ -1,0 +1,65 @@
+// The ledger's time stamps: raw ticks on the hot path, turned into time only when somebody looks.
+//
+// Where the kernel itself keeps time by an invariant time stamp counter, a tick is one of its counts.
+// Elsewhere it is a nanosecond of CLOCK_MONOTONIC_COARSE, which is as cheap and moves every 4 ms or so.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+namespace lockscope::ledger {
+
+using Ticks = std::uint64_t;
+
+namespace clock_internal {
+extern bool g_use_tsc;  // written once, by PrepareClock()
+Ticks CoarseNow() noexcept;
+}  // namespace clock_internal
+
+// Chooses the source of ticks. Called before the first registration; later calls do nothing.
+void PrepareClock();
+
+inline Ticks Now() noexcept {
+#if defined(__x86_64__)
+  if (clock_internal::g_use_tsc) return __rdtsc();
+#endif
+  return clock_internal::CoarseNow();
+}
+
+// One moment on all clocks.
+struct ClockAnchor {
+  Ticks ticks = 0;
+  std::uint64_t monotonic_ns = 0;
+  std::int64_t realtime_ns = 0;  // since 1970, UTC
+
+  static ClockAnchor Take();
+};
+
+// Places ticks in time by the straight line through two anchors: one from when recording began, one
+// from now. The rate of the counter is never assumed; the error is that of reading two clocks at once
+// (well under a microsecond), however long ago the tick was.
+class Timeline {
+ public:
+  Timeline(const ClockAnchor& begin, const ClockAnchor& now);
+
+  std::uint64_t MonotonicNs(Ticks ticks) const;
+  std::uint64_t AgeNs(Ticks ticks) const;          // 0 for a tick after `now`
+  std::int64_t RealtimeNs(Ticks ticks) const;      // by the wall clock as it stands now
+  std::uint64_t DurationNs(Ticks ticks) const;     // of a span of so many ticks
+
+ private:
+  ClockAnchor begin_;
+  ClockAnchor now_;
+};
+
+// The anchor taken by PrepareClock().
+const ClockAnchor& ProcessAnchor();
+
+// "YYYY-MM-DD HH:MM:SS.SSS", UTC: what SQLite's date functions read.
+std::string FormatUtc(std::int64_t realtime_ns);
+
+}  // namespace lockscope::ledger

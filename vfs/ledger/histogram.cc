@@ -1,0 +1,48 @@
+#include "ledger/histogram.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lockscope::ledger {
+
+void HistogramCounts::Merge(const HistogramCounts& other) {
+  for (std::size_t i = 0; i < kBuckets; ++i) counts.at(i) += other.counts.at(i);
+  total += other.total;
+  max = std::max(max, other.max);
+}
+
+Ticks HistogramCounts::Percentile(double fraction) const {
+  const auto wanted = static_cast<std::uint64_t>(std::ceil(fraction * static_cast<double>(total)));
+  std::uint64_t seen = 0;
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    const std::uint64_t here = counts.at(i);
+    if (here == 0 || seen + here < wanted) {
+      seen += here;
+      continue;
+    }
+    // Inside the bucket the durations are taken to be spread evenly.
+    const Ticks start = BucketStart(i);
+    const Ticks end = i + 1 < kBuckets ? BucketStart(i + 1) : std::max(max, start);
+    const double part = static_cast<double>(wanted - seen) / static_cast<double>(here);
+    const auto within = static_cast<Ticks>(static_cast<double>(end - start) * part);
+    return std::min(start + within, max);
+  }
+  return max;
+}
+
+HistogramCounts Histogram::Copy() const {
+  HistogramCounts copy;
+  for (std::size_t i = 0; i < kBuckets; ++i) {
+    copy.counts.at(i) = counts_.at(i).load(std::memory_order_relaxed);
+    copy.total += copy.counts.at(i);
+  }
+  copy.max = max_.Load();
+  return copy;
+}
+
+void Histogram::Clear() {
+  for (auto& count : counts_) count.store(0, std::memory_order_relaxed);
+  max_.Store(0);
+}
+
+}  // namespace lockscope::ledger

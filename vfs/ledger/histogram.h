@@ -1,0 +1,66 @@
+// Histogram: durations in logarithmic buckets, four to an octave, written by one thread.
+//
+// Bucket 0 holds everything below 2^kFirstOctave ticks (about 100 ns), the last one everything from
+// 2^(kFirstOctave + kOctaves) ticks on (hours). A percentile is therefore right to about 12 %.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "ledger/clock.h"
+#include "ledger/word.h"
+
+namespace lockscope::ledger {
+
+inline constexpr int kFirstOctave = 8;
+inline constexpr int kOctaves = 38;
+inline constexpr std::size_t kBuckets = 2 + kOctaves * 4;
+
+constexpr std::size_t BucketOf(Ticks ticks) noexcept {
+  if (ticks < (Ticks{1} << kFirstOctave)) return 0;
+  const int octave = 63 - std::countl_zero(ticks);
+  if (octave >= kFirstOctave + kOctaves) return kBuckets - 1;
+  const auto quarter = static_cast<std::size_t>((ticks >> (octave - 2)) & 3);
+  return 1 + static_cast<std::size_t>(octave - kFirstOctave) * 4 + quarter;
+}
+
+// The first duration that belongs to the bucket.
+constexpr Ticks BucketStart(std::size_t bucket) noexcept {
+  if (bucket == 0) return 0;
+  if (bucket >= kBuckets - 1) return Ticks{1} << (kFirstOctave + kOctaves);
+  const int octave = kFirstOctave + static_cast<int>((bucket - 1) / 4);
+  const Ticks quarter = (bucket - 1) % 4;
+  return (Ticks{1} << octave) + (quarter << (octave - 2));
+}
+
+// A histogram at rest: what a reader has copied, or what closed connections have left behind.
+struct HistogramCounts {
+  std::array<std::uint64_t, kBuckets> counts{};
+  std::uint64_t total = 0;
+  Ticks max = 0;
+
+  void Merge(const HistogramCounts& other);
+  // The duration below which the share `fraction` (0 … 1) of all lies, never more than max.
+  // REQUIRES: total > 0.
+  Ticks Percentile(double fraction) const;
+};
+
+// The live histogram. A reader may see a duration counted whose maximum is not stored yet.
+class Histogram {
+ public:
+  void Record(Ticks duration) noexcept {
+    auto& bucket = counts_[BucketOf(duration)];
+    bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (duration > max_.Own()) max_.Store(duration);
+  }
+  HistogramCounts Copy() const;
+  void Clear();
+
+ private:
+  std::array<std::atomic<std::uint32_t>, kBuckets> counts_{};
+  Word max_;
+};
+
+}  // namespace lockscope::ledger

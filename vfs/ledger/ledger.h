@@ -1,0 +1,93 @@
+// Ledger: every connection of this process that goes through the shim, and what closed ones left.
+//
+// Threads: any. Opening, closing and looking take one mutex; recording (class Connection) takes none.
+// Lookers copy what they need while they hold it and go.
+//
+// Fork: POSIX locks are not inherited, so a forked child starts with an empty ledger; the records of
+// connections that it inherited stay writable memory and appear nowhere.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "format/wal_index.h"
+#include "ledger/connection.h"
+
+namespace lockscope::ledger {
+
+// A reader's copy of one open connection.
+struct ConnectionView {
+  ConnectionInfo info;
+  FileId shm;
+  JournalMode journal_mode = JournalMode::kDelete;
+  HeldBits held;
+  SlotCopy slot{};
+};
+
+struct ConnectionEvents {
+  ConnectionInfo info;
+  bool open = false;
+  std::uint64_t lost = 0;  // events before the first that the ring no longer has
+  std::vector<RecordedEvent> events;
+};
+
+struct DatabaseStats {
+  std::string path;
+  std::array<StatCounts, kStatKinds> kinds;
+};
+
+// Chooses databases by what is known of them. An empty function chooses all.
+using DatabaseFilter = std::function<bool(const std::string& path, const FileId& id)>;
+
+class Ledger {
+ public:
+  // This process's ledger; lives for ever.
+  static Ledger& Process();
+
+  // A record for a database that is about to be opened. Null where there is no memory.
+  Connection* Open();
+  // The VFS below has opened it: from now on it is in the tables. Gives it its number.
+  void Opened(Connection& connection, ConnectionInfo info);
+  // Lets go of whatever it still held, keeps its events and adds its counters to its database's. Also
+  // for a record whose opening failed. Harmless for a record inherited through fork().
+  void Close(Connection& connection);
+
+  // The -shm has been opened; `shm` is unknown where there is no such file.
+  void WalIndexOpened(Connection& connection, const FileId& shm);
+  // xShmMap has handed out the first page of the wal-index / it is about to be taken away. `page` stays
+  // readable until Unmapping() has returned.
+  void Mapped(Connection& connection, const volatile std::uint8_t* page);
+  void Unmapping(Connection& connection);
+
+  std::vector<ConnectionView> Connections(const DatabaseFilter& filter);
+  std::vector<ConnectionEvents> Events(const DatabaseFilter& filter);
+  std::vector<DatabaseStats> Stats(const DatabaseFilter& filter);
+  // The head of the wal-index as an open connection has it mapped (the only way to see one that is in
+  // memory, as unix-excl's). False where no chosen connection has one.
+  bool CopyWalIndex(const DatabaseFilter& filter,
+                    std::array<std::uint8_t, format::kWalIndexHeadBytes>& bytes);
+
+ private:
+  struct Totals {
+    FileId id;
+    std::uint64_t closed_last = 0;  // for choosing what to forget
+    std::map<std::size_t, StatCounts> kinds;
+  };
+
+  Ledger();
+  static void ForgetInChild();
+  void FoldStats(Connection& connection);
+
+  // All guarded by the mutex in ledger.cc.
+  std::vector<Connection*> open_;
+  std::vector<Connection*> closed_;  // oldest first
+  std::map<std::string, Totals> totals_;
+  std::uint64_t next_id_ = 1;
+  std::uint64_t closings_ = 0;
+};
+
+}  // namespace lockscope::ledger

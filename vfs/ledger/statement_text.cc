@@ -1,0 +1,160 @@
+#include "ledger/statement_text.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace lockscope::ledger {
+namespace {
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool IsWordChar(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '$' || static_cast<unsigned char>(c) >= 0x80;
+}
+
+// Just enough of SQL's lexical rules to find words: comments and blanks are skipped, a quoted name is
+// one token without its quotes, everything else that is no word is a token of one character.
+class Words {
+ public:
+  explicit Words(std::string_view sql) : rest_(sql) {}
+
+  struct Token {
+    std::string_view text;
+    bool string = false;  // in single quotes
+  };
+
+  bool Next(Token& token) {
+    SkipBlanks();
+    if (rest_.empty()) return false;
+    const char c = rest_.front();
+    if (c == '\'' || c == '"' || c == '`' || c == '[') return Quoted(c == '[' ? ']' : c, token);
+    std::size_t n = 0;
+    while (n < rest_.size() && IsWordChar(rest_[n])) ++n;
+    token = {rest_.substr(0, std::max<std::size_t>(n, 1)), false};
+    rest_.remove_prefix(token.text.size());
+    return true;
+  }
+
+ private:
+  void SkipBlanks() {
+    while (!rest_.empty()) {
+      if (std::strchr(" \t\r\n\f", rest_.front()) != nullptr) {
+        rest_.remove_prefix(1);
+      } else if (rest_.starts_with("--")) {
+        rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
+      } else if (rest_.starts_with("/*")) {
+        const std::size_t end = rest_.find("*/", 2);
+        rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 2);
+      } else {
+        return;
+      }
+    }
+  }
+
+  bool Quoted(char close, Token& token) {
+    const std::size_t end = rest_.find(close, 1);
+    const std::size_t stop = end == std::string_view::npos ? rest_.size() : end;
+    token = {rest_.substr(1, stop - 1), close == '\''};
+    rest_.remove_prefix(std::min(stop + 1, rest_.size()));
+    return true;
+  }
+
+  std::string_view rest_;
+};
+
+bool Same(std::string_view text, std::string_view lower) {
+  return text.size() == lower.size() &&
+         std::equal(text.begin(), text.end(), lower.begin(),
+                    [](char a, char b) { return Lower(a) == b; });
+}
+
+bool ContainsKeyParameter(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), Lower);
+  return lower.find("key=") != std::string::npos;
+}
+
+bool AttachCarriesKey(Words& words) {
+  Words::Token token;
+  while (words.Next(token)) {
+    if (token.string ? ContainsKeyParameter(token.text) : Same(token.text, "key")) return true;
+    if (ContainsKeyParameter(token.text)) return true;
+  }
+  return false;
+}
+
+bool PragmaCarriesKey(Words& words) {
+  static constexpr std::array<std::string_view, 6> kKeys = {"key",       "rekey",   "hexkey",
+                                                            "hexrekey", "textkey", "textrekey"};
+  Words::Token name;
+  Words::Token after;
+  if (!words.Next(name)) return false;
+  if (words.Next(after) && after.text == ".") words.Next(name);
+  return std::any_of(kKeys.begin(), kKeys.end(),
+                     [&name](std::string_view key) { return Same(name.text, key); });
+}
+
+// The longest beginning of at most `limit` bytes that does not end inside a UTF-8 character.
+std::size_t CutAt(const char* text, std::size_t limit) {
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  return limit;
+}
+
+}  // namespace
+
+bool CarriesKey(std::string_view sql) {
+  Words words(sql);
+  Words::Token token;
+  while (words.Next(token)) {
+    if (Same(token.text, "attach")) return AttachCarriesKey(words);
+    if (Same(token.text, "pragma")) return PragmaCarriesKey(words);
+    if (Same(token.text, "explain") || Same(token.text, "query") || Same(token.text, "plan") ||
+        token.text == ";") {
+      continue;
+    }
+    return false;
+  }
+  return false;
+}
+
+void StatementText::Assign(const char* sql) noexcept {
+  if (sql == nullptr) {
+    known_ = false;
+    return;
+  }
+  const std::size_t length = strnlen(sql, kSqlBytes + 1);
+  const bool cut = length > kSqlBytes;
+  const bool same = version_ != 0 && cut == cut_ && (cut || length == compared_) &&
+                    std::memcmp(text_.data(), sql, compared_) == 0;
+  if (same) {
+    known_ = true;
+    return;
+  }
+  Copy(sql, length);
+}
+
+void StatementText::Copy(const char* sql, std::size_t length) noexcept {
+  static constexpr std::string_view kEllipsis = "\xe2\x80\xa6";  // …
+  const char first = Lower(*sql);  // of "attach", "pragma", "explain", a comment …
+  const bool may_be_secret = first == 'a' || first == 'p' || !IsWordChar(first) || first == 'e';
+  known_ = false;
+  try {
+    if (may_be_secret && CarriesKey(sql)) return;
+  } catch (...) {  // no memory to look: withheld
+    return;
+  }
+  cut_ = length > kSqlBytes;
+  compared_ = cut_ ? CutAt(sql, kSqlBytes - kEllipsis.size()) : length;
+  std::memcpy(text_.data(), sql, compared_);
+  bytes_ = compared_;
+  if (cut_) {
+    std::memcpy(text_.data() + compared_, kEllipsis.data(), kEllipsis.size());
+    bytes_ += kEllipsis.size();
+  }
+  ++version_;
+  known_ = true;
+}
+
+}  // namespace lockscope::ledger

@@ -1,0 +1,43 @@
+// StatementText: the running statement's text, copied only when it differs from the last one.
+//
+// Never bound values: the text is the statement as prepared. Statements that carry a key (ATTACH … KEY,
+// PRAGMA key and its kin) are withheld: for them nothing is known.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "ledger/connection_slot.h"
+
+namespace lockscope::ledger {
+
+// Whether a statement may carry a key: any ATTACH with the word KEY or "key=" in it, and PRAGMA key,
+// rekey, hexkey, hexrekey, textkey, textrekey, with or without a schema.
+bool CarriesKey(std::string_view sql);
+
+class StatementText {
+ public:
+  // A null pointer, or a statement that carries a key: not known.
+  void Assign(const char* sql) noexcept;
+  void Forget() noexcept { known_ = false; }
+
+  bool known() const noexcept { return known_; }
+  // Changes with every new text; never 0.
+  std::uint64_t version() const noexcept { return version_; }
+  // Cut at kSqlBytes, on a character's border, with "…" as its end where it was cut.
+  std::string_view text() const noexcept { return {text_.data(), bytes_}; }
+
+ private:
+  void Copy(const char* sql, std::size_t length) noexcept;
+
+  std::uint64_t version_ = 0;
+  std::size_t bytes_ = 0;    // of text_
+  std::size_t compared_ = 0; // how much of text_ is the statement's own beginning: all but the "…"
+  bool cut_ = false;
+  bool known_ = false;
+  alignas(8) std::array<char, kSqlBytes> text_{};
+};
+
+}  // namespace lockscope::ledger

@@ -1,0 +1,52 @@
+// Settings: what may be chosen, and whose word counts.
+//
+// The word nearest the user wins: lockscope_set() in this process, then the URI parameter of the
+// database (?lockscope_capture_sql=off), then the environment (LOCKSCOPE_CAPTURE_SQL), then the default.
+//
+//   name             values    URI  default
+//   capture_sql      on, off   yes  on
+//   wal_reset_guard  on, off   yes  on where this SQLite has the WAL-reset bug
+//   target           text      no   none
+//
+// Threads: any. The switches are single atomic loads.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/status.h"
+
+namespace lockscope::settings {
+
+enum class Switch : std::int8_t { kUnset = -1, kOff = 0, kOn = 1 };
+
+// What the URI of one database said. Constant once it is open.
+struct DatabaseSettings {
+  Switch capture_sql = Switch::kUnset;
+  Switch wal_reset_guard = Switch::kUnset;
+};
+
+// Reads the environment, once; later calls do nothing and return nothing. Returns a sentence for each
+// value that means nothing and is ignored. `bug_present` is the default of wal_reset_guard.
+std::vector<std::string> LoadEnvironment(bool bug_present);
+
+// lockscope_set(): for the whole process. The value "default" takes an earlier word back.
+// SQLITE_MISUSE, with the reason, for an unknown name or a value that means nothing.
+Status Set(std::string_view name, std::string_view value);
+
+// The value in force for a database opened with `database`; null where the setting has none (target).
+// SQLITE_MISUSE for an unknown name.
+Result<std::optional<std::string>> Get(std::string_view name, const DatabaseSettings& database);
+
+// The URI parameter "lockscope_" + name. SQLITE_MISUSE, with the reason, for an unknown name, one that
+// is no setting of a single database, or a bad value.
+Status SetFromUri(std::string_view name, std::string_view value, DatabaseSettings& database);
+
+bool CaptureSql(const DatabaseSettings& database) noexcept;
+bool WalResetGuard(const DatabaseSettings& database) noexcept;
+std::optional<std::string> Target();
+
+}  // namespace lockscope::settings

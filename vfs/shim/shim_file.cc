@@ -1,0 +1,442 @@
+#include "shim/shim_file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <new>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "ledger/ledger.h"
+#include "shim/shim_vfs.h"
+#include "shim/sleep.h"
+
+namespace lockscope::shim {
+
+using ledger::Autocommit;
+using ledger::CallContext;
+using ledger::Ticks;
+
+static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a ShimFile*");
+
+// ---- what SQLite calls: a line each ----
+
+struct ShimFile::Methods {
+  static ShimFile& Self(sqlite3_file* file) { return *reinterpret_cast<ShimFile*>(file); }
+  static sqlite3_file* Lower(sqlite3_file* file) {
+    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(file) + kLowerOffset);
+  }
+
+  static int xClose(sqlite3_file* file) { return Self(file).Close(); }
+  static int xRead(sqlite3_file* file, void* buffer, int bytes, sqlite3_int64 offset) {
+    file = Lower(file);
+    return file->pMethods->xRead(file, buffer, bytes, offset);
+  }
+  static int xWrite(sqlite3_file* file, const void* buffer, int bytes, sqlite3_int64 offset) {
+    file = Lower(file);
+    return file->pMethods->xWrite(file, buffer, bytes, offset);
+  }
+  static int xTruncate(sqlite3_file* file, sqlite3_int64 bytes) {
+    file = Lower(file);
+    return file->pMethods->xTruncate(file, bytes);
+  }
+  static int xSync(sqlite3_file* file, int flags) {
+    file = Lower(file);
+    return file->pMethods->xSync(file, flags);
+  }
+  static int xFileSize(sqlite3_file* file, sqlite3_int64* bytes) {
+    file = Lower(file);
+    return file->pMethods->xFileSize(file, bytes);
+  }
+  static int xLock(sqlite3_file* file, int level) { return Self(file).Lock(level); }
+  static int xUnlock(sqlite3_file* file, int level) { return Self(file).Unlock(level); }
+  static int xCheckReservedLock(sqlite3_file* file, int* result) {
+    return Self(file).CheckReservedLock(result);
+  }
+  static int xFileControl(sqlite3_file* file, int operation, void* argument) {
+    return Self(file).FileControl(operation, argument);
+  }
+  static int xSectorSize(sqlite3_file* file) {
+    file = Lower(file);
+    return file->pMethods->xSectorSize(file);
+  }
+  static int xDeviceCharacteristics(sqlite3_file* file) {
+    file = Lower(file);
+    return file->pMethods->xDeviceCharacteristics(file);
+  }
+  static int xShmMap(sqlite3_file* file, int region, int bytes, int extend, void volatile** page) {
+    return Self(file).ShmMap(region, bytes, extend, page);
+  }
+  static int xShmLock(sqlite3_file* file, int offset, int count, int flags) {
+    return Self(file).ShmLock(offset, count, flags);
+  }
+  static void xShmBarrier(sqlite3_file* file) { Self(file).ShmBarrier(); }
+  static int xShmUnmap(sqlite3_file* file, int delete_flag) {
+    return Self(file).ShmUnmap(delete_flag);
+  }
+  static int xFetch(sqlite3_file* file, sqlite3_int64 offset, int bytes, void** page) {
+    file = Lower(file);
+    return file->pMethods->xFetch(file, offset, bytes, page);
+  }
+  static int xUnfetch(sqlite3_file* file, sqlite3_int64 offset, void* page) {
+    file = Lower(file);
+    return file->pMethods->xUnfetch(file, offset, page);
+  }
+
+  static sqlite3_io_methods Mirror(const sqlite3_io_methods& base);
+};
+
+// A slot that is empty below stays empty: an absent method and one that fails are not the same to
+// SQLite. Fields of a later iVersion are not read: the struct below may end before them.
+sqlite3_io_methods ShimFile::Methods::Mirror(const sqlite3_io_methods& base) {
+  sqlite3_io_methods methods{};
+  methods.iVersion = base.iVersion < 3 ? base.iVersion : 3;
+#define LOCKSCOPE_MIRROR(slot) methods.slot = base.slot == nullptr ? nullptr : slot
+  LOCKSCOPE_MIRROR(xClose);
+  LOCKSCOPE_MIRROR(xRead);
+  LOCKSCOPE_MIRROR(xWrite);
+  LOCKSCOPE_MIRROR(xTruncate);
+  LOCKSCOPE_MIRROR(xSync);
+  LOCKSCOPE_MIRROR(xFileSize);
+  LOCKSCOPE_MIRROR(xLock);
+  LOCKSCOPE_MIRROR(xUnlock);
+  LOCKSCOPE_MIRROR(xCheckReservedLock);
+  LOCKSCOPE_MIRROR(xFileControl);
+  LOCKSCOPE_MIRROR(xSectorSize);
+  LOCKSCOPE_MIRROR(xDeviceCharacteristics);
+  if (base.iVersion >= 2) {
+    LOCKSCOPE_MIRROR(xShmMap);
+    LOCKSCOPE_MIRROR(xShmLock);
+    LOCKSCOPE_MIRROR(xShmBarrier);
+    LOCKSCOPE_MIRROR(xShmUnmap);
+  }
+  if (base.iVersion >= 3) {
+    LOCKSCOPE_MIRROR(xFetch);
+    LOCKSCOPE_MIRROR(xUnfetch);
+  }
+#undef LOCKSCOPE_MIRROR
+  return methods;
+}
+
+// ---- opening and closing ----
+
+namespace {
+
+ledger::JournalMode ParseJournalMode(const char* text, ledger::JournalMode otherwise) {
+  for (auto mode : {ledger::JournalMode::kDelete, ledger::JournalMode::kTruncate,
+                    ledger::JournalMode::kPersist, ledger::JournalMode::kMemory,
+                    ledger::JournalMode::kOff, ledger::JournalMode::kWal}) {
+    if (sqlite3_stricmp(text, Name(mode)) == 0) return mode;
+  }
+  return otherwise;
+}
+
+FileId IdentityOf(const char* path) {
+  struct stat facts {};
+  if (path == nullptr || stat(path, &facts) != 0) return {};
+  return {.device = facts.st_dev, .inode = facts.st_ino};
+}
+
+// "unix" from "lockscope/unix": the VFS that touches the files.
+std::string LowerVfsName(sqlite3_file* lower, const char* registered_name) {
+  char* name = nullptr;
+  const int result = lower->pMethods->xFileControl(lower, SQLITE_FCNTL_VFSNAME, static_cast<void*>(&name));
+  std::string text = result == SQLITE_OK && name != nullptr ? name : registered_name;
+  sqlite3_free(name);
+  return text;
+}
+
+}  // namespace
+
+ShimFile::ShimFile(ShimVfs& vfs, ledger::Connection& connection,
+                   const settings::DatabaseSettings& settings)
+    : base_{}, vfs_(&vfs), connection_(&connection), settings_(settings) {}
+
+void ShimFile::Opened(const char* path) {
+  path_ = path;
+  const std::string lower_name = LowerVfsName(lower(), vfs_->base()->zName);
+  const std::string_view bottom = std::string_view(lower_name).substr(lower_name.rfind('/') + 1);
+  ledger::Ledger::Process().Opened(
+      *connection_, {.path = path,
+                     .database = IdentityOf(path),
+                     .vfs = vfs_->name() + "/" + lower_name,
+                     .posix_locks = bottom == "unix" || bottom == "unix-excl",
+                     .posix_shm_locks = bottom == "unix",
+                     .thread = gettid(),
+                     .opened = ledger::Now()});
+  methods_ = Methods::Mirror(*lower()->pMethods);
+  base_.pMethods = &methods_;
+}
+
+int ShimFile::Close() noexcept {
+  sqlite3* db = db_ != nullptr ? *db_ : nullptr;
+  if (installed_tracker_) StatementTracker::MainFileClosing(tracker_, db);
+  const int result = lower()->pMethods->xClose(lower());
+  ledger::Ledger::Process().Close(*connection_);
+  this->~ShimFile();
+  return result;
+}
+
+// ---- whose call it is ----
+
+const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
+  if (!settings::CaptureSql(settings_)) return nullptr;
+  if (tracker_ != nullptr && tracker_->Follows(db)) {
+    if (const ledger::StatementText* text = tracker_->Current(db)) return text;
+  }
+  if (found_ == nullptr) found_.reset(new (std::nothrow) ledger::StatementText());
+  return found_ != nullptr && StatementTracker::Find(db, *found_) ? found_.get() : nullptr;
+}
+
+CallContext ShimFile::Context() noexcept {
+  CallContext context = ContextWithoutText();
+  if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
+  return context;
+}
+
+CallContext ShimFile::ContextWithoutText() noexcept {
+  CallContext context;
+  sqlite3* db = db_ != nullptr ? *db_ : nullptr;
+  if (db == nullptr) return context;
+  context.autocommit = sqlite3_get_autocommit(db) != 0 ? Autocommit::kOn : Autocommit::kOff;
+  if (tracker_ != nullptr && tracker_->Follows(db)) {
+    context.statement_number = tracker_->statement_number();
+  }
+  return context;
+}
+
+void ShimFile::AfterUnlock() noexcept {
+  if (tracker_ != nullptr && connection_->Idle()) tracker_->Finished();
+}
+
+// A call that is granted at once carries one time stamp: a second would cost as much again. A call
+// that repeats a refused one is worth both.
+Ticks ShimFile::RetryBegins() const noexcept {
+  return connection_->HasRefusal() ? ledger::Now() : 0;
+}
+
+namespace {
+
+Ticks Since(Ticks begun, Ticks now) { return begun == 0 ? ledger::kNotMeasured : now - begun; }
+
+}  // namespace
+
+// ---- the database lock ----
+
+int ShimFile::Lock(int level) noexcept {
+  const Ticks begun = RetryBegins();
+  const int result = lower()->pMethods->xLock(lower(), level);
+  const Ticks now = ledger::Now();
+  const auto wanted = static_cast<LockMode>(level);
+  if (result == SQLITE_OK) {
+    connection_->DatabaseLocked(wanted, now, Context());
+  } else {
+    connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, Context());
+    SleepsFor(*connection_);
+  }
+  return result;
+}
+
+// After a refusal, PENDING may have stayed behind: the VFS below knows.
+LockMode ShimFile::LevelBelow() noexcept {
+  int level = 0;
+  const int result = lower()->pMethods->xFileControl(lower(), SQLITE_FCNTL_LOCKSTATE, &level);
+  if (result != SQLITE_OK || level < SQLITE_LOCK_NONE || level > SQLITE_LOCK_EXCLUSIVE) {
+    return LockMode::kNone;
+  }
+  return static_cast<LockMode>(level);
+}
+
+int ShimFile::Unlock(int level) noexcept {
+  const int result = lower()->pMethods->xUnlock(lower(), level);
+  const LockMode now_held = result == SQLITE_OK ? static_cast<LockMode>(level) : LevelBelow();
+  connection_->DatabaseUnlocked(now_held, result, ledger::Now(), ContextWithoutText());
+  AfterUnlock();
+  return result;
+}
+
+int ShimFile::CheckReservedLock(int* reserved) noexcept {
+  const int result = lower()->pMethods->xCheckReservedLock(lower(), reserved);
+  connection_->ReservedChecked(result == SQLITE_OK && *reserved != 0, result, ledger::Now());
+  return result;
+}
+
+// ---- the wal-index ----
+
+int ShimFile::ShmMap(int region, int bytes, int extend, void volatile** page) noexcept {
+  const int result = lower()->pMethods->xShmMap(lower(), region, bytes, extend, page);
+  // A read-only wal-index is handed out with SQLITE_READONLY, and an empty one without a page.
+  const bool open = result == SQLITE_OK || *page != nullptr;
+  if (open && !connection_->WalOpen()) WalIndexOpened();
+  if (region == 0 && *page != nullptr && *page != wal_index_) WalIndexMapped(*page);
+  return result;
+}
+
+void ShimFile::WalIndexOpened() noexcept {
+  FileId shm;
+  try {
+    shm = IdentityOf((std::string(path_) + "-shm").c_str());
+  } catch (const std::bad_alloc&) {
+    // The inode stays unknown.
+  }
+  ledger::Ledger::Process().WalIndexOpened(*connection_, shm);
+  connection_->ShmMapped(ledger::Now());
+}
+
+void ShimFile::WalIndexMapped(const volatile void* page) noexcept {
+  wal_index_ = static_cast<const volatile std::uint8_t*>(page);
+  ledger::Ledger::Process().Mapped(*connection_, wal_index_);
+}
+
+ledger::SnapshotFacts ShimFile::Facts() const noexcept {
+  if (wal_index_ == nullptr) return {};
+  return {.max_frame = ReadShared32(wal_index_, format::kMxFrameOffset),
+          .salts = ReadShared64(wal_index_, format::kSaltOffset)};
+}
+
+namespace {
+
+constexpr int kCheckpointOffset = ShmOffset(Resource::kWalCheckpoint);
+constexpr int kReadZeroOffset = ShmOffset(Resource::kWalRead0);
+
+bool Covers(int offset, int count, int wanted) {
+  return offset <= wanted && wanted < offset + count;
+}
+
+}  // namespace
+
+int ShimFile::ShmLock(int offset, int count, int flags) noexcept {
+  const LockMode mode =
+      (flags & SQLITE_SHM_SHARED) != 0 ? LockMode::kShared : LockMode::kExclusive;
+  const Ticks begun = RetryBegins();
+  const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
+  const Ticks now = ledger::Now();
+  if ((flags & SQLITE_SHM_UNLOCK) != 0) {
+    connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText());
+    if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
+    if (mode == LockMode::kShared) AfterUnlock();
+    return result;
+  }
+  if (result != SQLITE_OK) {
+    connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, Context());
+    SleepsFor(*connection_);
+    return result;
+  }
+  if (mode == LockMode::kExclusive) {
+    if (Covers(offset, count, kCheckpointOffset) && settings::WalResetGuard(settings_)) {
+      guard_.CheckpointLockGranted();
+    } else if (guard_.armed() && Covers(offset, count, kReadZeroOffset) &&
+               guard_.Restarted(wal_index_)) {
+      return RefuseRestartedWal(offset, count, flags);
+    }
+  }
+  connection_->ShmLocked(offset, count, mode, now, Context(),
+                         mode == LockMode::kShared ? Facts() : ledger::SnapshotFacts{});
+  return SQLITE_OK;
+}
+
+// The lock was granted below and is given back there first: SQLite, told BUSY, would never release it.
+int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
+  const int unlock = (flags & ~SQLITE_SHM_LOCK) | SQLITE_SHM_UNLOCK;
+  lower()->pMethods->xShmLock(lower(), offset, count, unlock);
+  connection_->ShmRefused(offset, count, LockMode::kExclusive, SQLITE_BUSY,
+                          ledger::kNotMeasured, ledger::Now(), Context());
+  sqlite3_log(SQLITE_NOTICE,
+              "lockscope: stopped a checkpoint of %s that met a restarted WAL (the WAL-reset bug); "
+              "the next one is not affected",
+              path_);
+  return SQLITE_BUSY;
+}
+
+void ShimFile::ShmBarrier() noexcept {
+  lower()->pMethods->xShmBarrier(lower());
+  if (guard_.armed() && wal_index_ != nullptr) guard_.Note(wal_index_);
+}
+
+int ShimFile::ShmUnmap(int delete_flag) noexcept {
+  ledger::Ledger::Process().Unmapping(*connection_);
+  wal_index_ = nullptr;
+  const int result = lower()->pMethods->xShmUnmap(lower(), delete_flag);
+  connection_->ShmUnmapped(ledger::Now());
+  guard_.CheckpointLockReleased();
+  return result;
+}
+
+// ---- file controls ----
+
+int ShimFile::FileControl(int operation, void* argument) noexcept {
+  switch (operation) {
+    case SQLITE_FCNTL_VFSNAME:
+      return NameVfs(argument);
+    case SQLITE_FCNTL_PDB:
+      LearnConnection(argument);
+      break;
+    case SQLITE_FCNTL_PRAGMA: {
+      int result = SQLITE_NOTFOUND;
+      if (AnswerPragma(static_cast<char**>(argument), result)) return result;
+      break;
+    }
+    case kFcntlConnection:
+      *static_cast<std::uint64_t*>(argument) = connection_->id();
+      return SQLITE_OK;
+    case kFcntlSettings:
+      *static_cast<settings::DatabaseSettings*>(argument) = settings_;
+      return SQLITE_OK;
+    default:
+      break;
+  }
+  return lower()->pMethods->xFileControl(lower(), operation, argument);
+}
+
+int ShimFile::NameVfs(void* argument) noexcept {
+  auto* name = static_cast<char**>(argument);
+  const int result = lower()->pMethods->xFileControl(lower(), SQLITE_FCNTL_VFSNAME, argument);
+  if (result == SQLITE_OK && *name != nullptr) {
+    *name = sqlite3_mprintf("%s/%z", vfs_->name().c_str(), *name);
+    return *name != nullptr ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  if (result == SQLITE_NOTFOUND) {
+    *name = sqlite3_mprintf("%s/%s", vfs_->name().c_str(), vfs_->base()->zName);
+    return *name != nullptr ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  return result;
+}
+
+void ShimFile::LearnConnection(void* argument) noexcept {
+  // SQLite that checks its handles (SQLITE_ENABLE_API_ARMOR) reports every question about a connection
+  // that is being opened or closed: there nothing is asked, and autocommit and SQL stay unknown.
+  static const bool checks_handles = sqlite3_compileoption_used("ENABLE_API_ARMOR") != 0;
+  if (checks_handles || argument == nullptr) return;
+  db_ = static_cast<sqlite3**>(argument);
+  try {
+    const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;
+    tracker_ = StatementTracker::For(*db_, opening);
+    installed_tracker_ = opening && tracker_ != nullptr;
+  } catch (const std::bad_alloc&) {
+    tracker_.reset();
+  }
+}
+
+bool ShimFile::AnswerPragma(char** arguments, int& result) noexcept {
+  const char* name = arguments[1];
+  const char* value = arguments[2];
+  if (sqlite3_stricmp(name, "journal_mode") == 0 && value != nullptr) {
+    connection_->AskedJournalMode(ParseJournalMode(value, connection_->asked_journal_mode()));
+    return false;
+  }
+  const PragmaHandler handler = CurrentPragmaHandler();
+  if (handler == nullptr) return false;
+  std::string answer;
+  try {
+    if (!handler(name, path_, answer)) return false;
+    arguments[0] = sqlite3_mprintf("%s", answer.c_str());
+    result = arguments[0] != nullptr ? SQLITE_OK : SQLITE_NOMEM;
+  } catch (...) {
+    result = SQLITE_NOMEM;
+  }
+  return true;
+}
+
+}  // namespace lockscope::shim

@@ -1,0 +1,90 @@
+// ShimFile: one open database file, between SQLite and the VFS below.
+//
+// It lives in the memory that SQLite provides for a file, followed by the file of the VFS below:
+//
+//   sqlite3_file*  ->  ShimFile  (begins with sqlite3_file, as SQLite's ABI asks)
+//                      file of the VFS below, its szOsFile bytes
+//
+// Placement-constructed in xOpen, destroyed in xClose. Its method table is its own: a mirror of the
+// table below, with the same iVersion (but never above 3, the newest it knows) and the same empty slots.
+//
+// Threads: SQLite lets one thread at a time call the methods of one file.
+#pragma once
+
+#include <memory>
+
+#include "ledger/connection.h"
+#include "settings/settings.h"
+#include "shim/sqlite_api.h"
+#include "shim/statement_tracker.h"
+#include "shim/wal_reset_guard.h"
+
+namespace lockscope::shim {
+
+class ShimVfs;
+
+// Our own opcode for sqlite3_file_control(): stores the number of the connection (the tables' column
+// `connection`) in a std::uint64_t.
+inline constexpr int kFcntlConnection = 0x4c530001;
+// Stores the database's own settings in a settings::DatabaseSettings.
+inline constexpr int kFcntlSettings = 0x4c530002;
+
+class ShimFile {
+ public:
+  // Constructs in `file`; the VFS below has not been called yet.
+  ShimFile(ShimVfs& vfs, ledger::Connection& connection, const settings::DatabaseSettings& settings);
+  ShimFile(const ShimFile&) = delete;
+  ShimFile& operator=(const ShimFile&) = delete;
+
+  static constexpr int kLowerOffset = 512;
+  sqlite3_file* lower() {
+    return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(this) + kLowerOffset);
+  }
+
+  // The VFS below has opened lower(): takes over its methods. `path` is the name as SQLite gave it.
+  void Opened(const char* path);
+
+ private:
+  struct Methods;  // the trampolines that SQLite calls
+  friend struct Methods;
+
+  int Close() noexcept;
+  int Lock(int level) noexcept;
+  int Unlock(int level) noexcept;
+  int CheckReservedLock(int* result) noexcept;
+  int FileControl(int operation, void* argument) noexcept;
+  int ShmMap(int region, int bytes, int extend, void volatile** page) noexcept;
+  int ShmLock(int offset, int count, int flags) noexcept;
+  void ShmBarrier() noexcept;
+  int ShmUnmap(int delete_flag) noexcept;
+
+  ledger::CallContext Context() noexcept;
+  ledger::CallContext ContextWithoutText() noexcept;
+  const ledger::StatementText* Statement(sqlite3* db) noexcept;
+  void AfterUnlock() noexcept;
+  ledger::Ticks RetryBegins() const noexcept;
+  LockMode LevelBelow() noexcept;
+  ledger::SnapshotFacts Facts() const noexcept;
+  void WalIndexOpened() noexcept;
+  void WalIndexMapped(const volatile void* page) noexcept;
+  int RefuseRestartedWal(int offset, int count, int flags) noexcept;
+  void LearnConnection(void* argument) noexcept;
+  int NameVfs(void* argument) noexcept;
+  bool AnswerPragma(char** arguments, int& result) noexcept;
+
+  sqlite3_file base_;  // first: this is the sqlite3_file that SQLite sees
+  sqlite3_io_methods methods_{};
+  ShimVfs* vfs_;
+  ledger::Connection* connection_;
+  const volatile std::uint8_t* wal_index_ = nullptr;
+  sqlite3** db_ = nullptr;  // where SQLite keeps the connection that uses the file now
+  std::shared_ptr<StatementTracker> tracker_;
+  std::unique_ptr<ledger::StatementText> found_;  // what the walk found
+  bool installed_tracker_ = false;
+  WalResetGuard guard_;
+  settings::DatabaseSettings settings_;
+  const char* path_ = nullptr;  // SQLite's; lives as long as the file is open
+};
+static_assert(sizeof(ShimFile) <= ShimFile::kLowerOffset);
+
+}  // namespace lockscope::shim

@@ -1,0 +1,106 @@
+#include "shim/statement_tracker.h"
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "model/fork_safe_mutex.h"
+#include "settings/settings.h"
+
+namespace lockscope::shim {
+namespace {
+
+using Trackers = std::map<sqlite3*, std::shared_ptr<StatementTracker>>;
+
+ForkSafeMutex& Mutex() {
+  static ForkSafeMutex* const mutex = new ForkSafeMutex(LockRank::kTrackers);
+  return *mutex;
+}
+
+// Guarded by Mutex(). A connection is in it while the main file through which it was opened is open.
+Trackers& ByConnection() {
+  static Trackers* const trackers = new Trackers();
+  return *trackers;
+}
+
+// Trackers that SQLite may still call: their main file was closed under a connection that lives on
+// (sqlite3_deserialize() does that). Guarded by Mutex(); never shortened.
+std::vector<std::shared_ptr<StatementTracker>>& Abandoned() {
+  static auto* const abandoned = new std::vector<std::shared_ptr<StatementTracker>>();
+  return *abandoned;
+}
+
+}  // namespace
+
+std::shared_ptr<StatementTracker> StatementTracker::For(sqlite3* db, bool opening) {
+  if (db == nullptr) return nullptr;
+  if (!opening) {
+    const std::lock_guard lock(Mutex());
+    const auto found = ByConnection().find(db);
+    return found == ByConnection().end() ? nullptr : found->second;
+  }
+  std::shared_ptr<StatementTracker> tracker(new StatementTracker(db));
+  if (sqlite3_trace_v2(db, SQLITE_TRACE_STMT, OnTrace, tracker.get()) != SQLITE_OK) return nullptr;
+  const std::lock_guard lock(Mutex());
+  ByConnection()[db] = tracker;
+  return tracker;
+}
+
+void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& tracker,
+                                       sqlite3* db) {
+  // A connection closes its databases only when it has no statement left; then no trace can come.
+  const bool connection_closes = db == nullptr || sqlite3_next_stmt(db, nullptr) == nullptr;
+  const std::lock_guard lock(Mutex());
+  const auto found = ByConnection().find(tracker->db_);
+  if (found == ByConnection().end() || found->second != tracker) return;
+  if (!connection_closes) Abandoned().push_back(tracker);
+  ByConnection().erase(found);
+}
+
+int StatementTracker::OnTrace(unsigned, void* context, void* statement, void*) {
+  auto* tracker = static_cast<StatementTracker*>(context);
+  ++tracker->statement_number_;
+  tracker->statement_ = static_cast<sqlite3_stmt*>(statement);
+  tracker->misses_ = 0;
+  tracker->text_.Assign(sqlite3_sql(static_cast<sqlite3_stmt*>(statement)));
+  return 0;
+}
+
+bool StatementTracker::StillRuns(sqlite3* db) {
+  // Rare (a retry after a refusal, an automatic checkpoint) unless the trace has been replaced; then
+  // every search is in vain, and after a few there are no more until the trace is heard again.
+  constexpr int kMisses = 3;
+  constexpr int kLongest = 1000;
+  if (misses_ >= kMisses) return false;
+  sqlite3_stmt* statement = nullptr;
+  for (int i = 0; i < kLongest; ++i) {
+    statement = sqlite3_next_stmt(db, statement);
+    if (statement == nullptr) break;
+    if (statement != statement_) continue;
+    if (sqlite3_stmt_busy(statement) == 0) break;
+    text_.Assign(sqlite3_sql(statement));
+    finished_number_ = 0;
+    return true;
+  }
+  ++misses_;
+  return false;
+}
+
+bool StatementTracker::Find(sqlite3* db, ledger::StatementText& text) {
+  sqlite3_stmt* busy = nullptr;
+  sqlite3_stmt* statement = nullptr;
+  for (int i = 0; i < kWalk; ++i) {
+    statement = sqlite3_next_stmt(db, statement);
+    if (statement == nullptr) {
+      if (busy == nullptr) return false;
+      text.Assign(sqlite3_sql(busy));
+      return text.known();
+    }
+    if (sqlite3_stmt_busy(statement) == 0) continue;
+    if (busy != nullptr) return false;
+    busy = statement;
+  }
+  return false;
+}
+
+}  // namespace lockscope::shim
