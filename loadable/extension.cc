@@ -1,8 +1,8 @@
 // The loadable extension's entry point.
 //
-// Loading wraps the default VFS, makes the wrapper the default (unless LOCKSCOPE_DEFAULT=0) and adds
-// functions and tables to this connection and to all that are opened later. It stays loaded for the
-// life of the process: VFSes that SQLite knows must not disappear.
+// Loading wraps the default VFS, makes the wrapper the default (unless LOCKSCOPE_DEFAULT=0) and
+// adds functions and tables to this connection and to all that are opened later. It stays loaded
+// for the life of the process: VFSes that SQLite knows must not disappear.
 #include <cstdlib>
 #include <cstring>
 
@@ -21,7 +21,8 @@ int InitLater(sqlite3* db, const char**, const sqlite3_api_routines*) {
   return SQLITE_OK;
 }
 
-int Refuse(char** message, const sqlite3_api_routines* api, const char* format, const char* detail) {
+int Refuse(char** message, const sqlite3_api_routines* api, const char* format,
+           const char* detail) {
   if (message != nullptr) *message = api->mprintf(format, detail);
   return SQLITE_ERROR;
 }
@@ -54,7 +55,8 @@ extern "C" __attribute__((visibility("default"))) int sqlite3_lockscope_init(
   SQLITE_EXTENSION_INIT2(api);
   if (const int result = RegisterShim(); result != SQLITE_OK) {
     if (message != nullptr) {
-      *message = sqlite3_mprintf("lockscope could not register its VFS: %s", sqlite3_errstr(result));
+      *message =
+          sqlite3_mprintf("lockscope could not register its VFS: %s", sqlite3_errstr(result));
     }
     return result;
   }

@@ -30,8 +30,8 @@ extern "C" int lockscope_init(sqlite3* db) {
   try {
     lockscope::insight::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const int result = lockscope::loadable::RegisterFunctions(db);
-    // SQLite does not replace functions while a statement runs, such as SELECT load_extension(…): then
-    // they are there already.
+    // SQLite does not replace functions while a statement runs, such as SELECT load_extension(…):
+    // then they are there already.
     if (result == SQLITE_BUSY) return SQLITE_OK;
     if (result != SQLITE_OK) return result;
     return lockscope::loadable::RegisterTables(db);

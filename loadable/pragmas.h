@@ -1,4 +1,5 @@
-// PRAGMA lockscope_wal, lockscope_locks, and wal_status (which SQLite does not have, and articles recommend).
+// PRAGMA lockscope_wal, lockscope_locks, and wal_status (which SQLite does not have, and articles
+// recommend).
 #pragma once
 
 #include <string>

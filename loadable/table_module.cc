@@ -81,7 +81,8 @@ int xBestIndex(sqlite3_vtab* vtab, sqlite3_index_info* info) {
   const int target_column = Self(vtab).TargetColumn();
   for (int i = 0; i < info->nConstraint; ++i) {
     const auto& constraint = info->aConstraint[i];
-    if (constraint.iColumn != target_column || constraint.op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
+    if (constraint.iColumn != target_column || constraint.op != SQLITE_INDEX_CONSTRAINT_EQ)
+      continue;
     // An argument that this plan cannot provide must not be dropped: another order of tables can.
     if (constraint.usable == 0) return SQLITE_CONSTRAINT;
     info->aConstraintUsage[i].argvIndex = 1;

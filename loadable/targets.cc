@@ -34,7 +34,8 @@ Result<std::vector<std::string>> ResolveOne(sqlite3* db, const std::string& targ
 
 bool IsOpenThroughShim(const std::string& path) {
   return !ledger::Ledger::Process()
-              .Connections([&path](const std::string& other, const FileId&) { return other == path; })
+              .Connections(
+                  [&path](const std::string& other, const FileId&) { return other == path; })
               .empty();
 }
 
@@ -74,7 +75,8 @@ Result<std::vector<std::string>> ResolveTargets(sqlite3* db,
   for (const std::string& schema : Schemas(db)) {
     const auto file = FileOfSchema(db, schema);
     if (!file || file->empty()) continue;
-    // A VFS may use names that are no files (memdb); a database may have been deleted while it is open.
+    // A VFS may use names that are no files (memdb); a database may have been deleted while it is
+    // open.
     if (!kernel::StatPath(*file) && !IsOpenThroughShim(*file)) continue;
     if (std::find(paths.begin(), paths.end(), *file) == paths.end()) paths.push_back(*file);
   }

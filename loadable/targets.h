@@ -12,9 +12,9 @@
 
 namespace lockscope::loadable {
 
-// The paths that `target` means: a schema name of this connection first, else a path. Without one the
-// setting `target`, else every file database attached. Errors as insight::ResolveDatabasePath(), and
-// SQLITE_MISUSE for a schema that is in memory or temporary.
+// The paths that `target` means: a schema name of this connection first, else a path. Without one
+// the setting `target`, else every file database attached. Errors as
+// insight::ResolveDatabasePath(), and SQLITE_MISUSE for a schema that is in memory or temporary.
 Result<std::vector<std::string>> ResolveTargets(sqlite3* db,
                                                 const std::optional<std::string>& target);
 

@@ -34,7 +34,7 @@ extern "C" {
 **   SQLITE_ERROR   there is no VFS called base_vfs, or this SQLite is older than 3.37.0
 **   SQLITE_NOMEM   no memory
 */
-int lockscope_register(const char *base_vfs, const char *name, int make_default);
+int lockscope_register(const char* base_vfs, const char* name, int make_default);
 
 /*
 ** Adds lockscope's SQL functions and tables to one connection, whichever VFS its databases use.
@@ -43,10 +43,10 @@ int lockscope_register(const char *base_vfs, const char *name, int make_default)
 **   SQLITE_ERROR   this SQLite is older than 3.37.0
 **   otherwise      what SQLite said when a function or table could not be registered
 */
-int lockscope_init(sqlite3 *db);
+int lockscope_init(sqlite3* db);
 
 /* The version of the library that is linked, "0.1.0". */
-const char *lockscope_libversion(void);
+const char* lockscope_libversion(void);
 
 #ifdef __cplusplus
 }

@@ -2,7 +2,7 @@
 
 # Our own code: all warnings, as errors; sanitizers and clang-tidy where asked for.
 function(lockscope_own_code target)
-  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_features(${target} PRIVATE cxx_std_20)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
     # GCC 12 sees an overlap in "text" + std::string where there is none (its bug 105651).
     $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>

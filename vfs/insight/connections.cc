@@ -32,15 +32,16 @@ State StateOf(const Database& database, Resource resource, LockMode mode, bool r
 
 bool HoldsReserved(const Database& database, const LockFacts& lock) {
   if (lock.view != nullptr) return lock.view->held.Holds(LockMode::kReserved);
-  return std::any_of(database.holders.begin(), database.holders.end(),
-                     [&lock](const auto& holder) { return holder.pid == lock.pid && holder.reserved; });
+  return std::any_of(database.holders.begin(), database.holders.end(), [&lock](const auto& holder) {
+    return holder.pid == lock.pid && holder.reserved;
+  });
 }
 
 // A lock of the connection or process `facts`: its state becomes the strongest of all.
 void Add(const Database& database, const LockFacts& lock, ConnectionFacts& facts) {
-  const State state = lock.granted ? StateOf(database, lock.resource, lock.mode,
-                                             HoldsReserved(database, lock))
-                                   : State::kWaiting;
+  const State state =
+      lock.granted ? StateOf(database, lock.resource, lock.mode, HoldsReserved(database, lock))
+                   : State::kWaiting;
   if (state == State::kIdle || state < facts.state) return;
   if (state == facts.state && facts.since <= lock.since) return;
   facts.state = state;
@@ -54,9 +55,10 @@ std::optional<std::string> StartOf(const Look& look, std::optional<std::int64_t>
   if (!start_ns) return std::nullopt;
   timespec now{};
   clock_gettime(CLOCK_BOOTTIME, &now);
-  const std::int64_t now_ns =
-      static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(now.tv_nsec);
-  return ledger::FormatUtc(look.now().realtime_ns - (now_ns - static_cast<std::int64_t>(*start_ns)));
+  const std::int64_t now_ns = static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 +
+                              static_cast<std::int64_t>(now.tv_nsec);
+  return ledger::FormatUtc(look.now().realtime_ns -
+                           (now_ns - static_cast<std::int64_t>(*start_ns)));
 }
 
 std::optional<std::string> JournalModeOf(const Database& database,

@@ -1,5 +1,5 @@
-// Connections: one fact sheet for each that the shim knows, one for each process that only the kernel
-// knows.
+// Connections: one fact sheet for each that the shim knows, one for each process that only the
+// kernel knows.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,11 @@
 #include "insight/diagnosis.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
 
+#include "insight/comparison.h"
 #include "insight/connections.h"
 #include "insight/snapshots.h"
 #include "insight/summary.h"
@@ -9,42 +13,52 @@
 namespace lockscope::insight {
 namespace {
 
-// As many frames as SQLite lets gather before it checkpoints by itself: more of them waiting for one
-// reader is no accident any more.
+// As many frames as SQLite lets gather before it checkpoints by itself: more of them waiting for
+// one reader is no accident any more.
 constexpr std::uint64_t kManyFrames = 1000;
+constexpr std::size_t kNamedAtMost = 5;
 
-std::optional<std::uint64_t> ConnectionOf(const LockFacts& lock) {
-  if (lock.view == nullptr) return std::nullopt;
-  return lock.view->info.id;
+std::string LockName(const LockFacts& lock) {
+  return std::string(Name(lock.resource)) + " " + Name(lock.mode);
+}
+
+std::string Sentence(std::vector<std::string> facts) {
+  std::string text;
+  for (std::string& fact : facts) {
+    if (!text.empty()) text += "; ";
+    text += fact;
+  }
+  return text;
 }
 
 class Diagnosis {
  public:
-  Diagnosis(const Look& look, const Database& database, const Look* earlier_look,
-            const Database* earlier)
-      : look_(look),
-        database_(database),
-        locks_(CollectLocks(look, database)),
-        snapshots_(CollectSnapshots(look, database, locks_)) {
-    if (earlier != nullptr) {
-      earlier_ = CollectSnapshots(*earlier_look, *earlier, CollectLocks(*earlier_look, *earlier));
-      have_earlier_ = true;
-    }
-  }
+  Diagnosis(const Sight& sight, const Sight* before)
+      : look_(*sight.look),
+        database_(*sight.database),
+        locks_(sight.locks),
+        snapshots_(sight.snapshots),
+        connections_(CollectConnections(look_, database_)),
+        earlier_(before, sight) {}
 
   std::vector<Finding> Run() {
     CheckHotJournal();
+    CheckLostLocks();
     CheckBackfillPins();
     CheckRestartPins();
-    CheckLostLocks();
+    CheckWhoKeepsOthersOut();
+    CheckWalIndex();
+    std::stable_sort(findings_.begin(), findings_.end(),
+                     [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
     ListHolders();
-    if (trouble_ == 0) SayAllIsWell();
+    NameOldestSnapshot();
+    ListIdle();
+    SayWhatIsWell();
     return std::move(findings_);
   }
 
  private:
   Finding& Add(Severity severity, std::string hazard, std::string text, std::string advice = {}) {
-    if (severity != Severity::kOk) ++trouble_;
     return findings_.emplace_back(Finding{.database = database_.path,
                                           .severity = severity,
                                           .hazard = std::move(hazard),
@@ -52,128 +66,284 @@ class Diagnosis {
                                           .advice = std::move(advice)});
   }
 
-  void Blame(Finding& finding, const LockFacts& lock) {
-    finding.pid = lock.pid;
-    finding.connection = ConnectionOf(lock);
+  static void Blame(Finding& finding, const Who& who) {
+    finding.pid = who.first;
+    finding.connection = who.second;
   }
 
-  // "one read snapshot for 3 h 12 min, explicit transaction" and its statement on a line of its own.
-  std::string DescribeSnapshot(const Snapshot& snapshot) const {
-    std::string text = DescribeHolder(look_, snapshot.lock) + ": one read snapshot";
-    if (snapshot.slot) text += " on read slot " + std::to_string(*snapshot.slot);
-    if (snapshot.frame) text += " at frame " + WithCommas(*snapshot.frame);
-    if (const auto age_ms = look_.AgeMs(snapshot.lock.since)) {
-      text += " for " + HumanDuration(*age_ms);
-    }
-    if (const auto* view = snapshot.lock.view) {
-      if (view->held.autocommit == ledger::Autocommit::kOff) text += ", explicit transaction";
-      if (view->held.autocommit == ledger::Autocommit::kOn) text += ", unfinished statement";
-    }
-    if (snapshot.behind_frames.value_or(0) > 0) {
-      text += ", " + WithCommas(*snapshot.behind_frames) + " frames behind";
-    }
-    if (snapshot.lock.sql) text += "\n" + *snapshot.lock.sql;
-    return text;
+  bool Found(const char* hazard) const {
+    return std::any_of(findings_.begin(), findings_.end(),
+                       [hazard](const Finding& finding) { return finding.hazard == hazard; });
   }
 
-  // Whether the snapshot was there, with the same mark, in the earlier look.
-  bool Stays(const Snapshot& snapshot) const {
-    if (!have_earlier_) return true;
-    return std::any_of(earlier_.begin(), earlier_.end(), [&snapshot](const Snapshot& before) {
-      return before.lock.pid == snapshot.lock.pid && before.slot == snapshot.slot &&
-             before.mark == snapshot.mark &&
-             ConnectionOf(before.lock) == ConnectionOf(snapshot.lock);
-    });
+  std::string Describe(const LockFacts& lock) const { return DescribeHolder(look_, lock); }
+
+  static std::string SqlLine(const std::optional<std::string>& sql) {
+    return sql ? "\n" + OneLine(*sql) : std::string();
   }
+
+  // The holder, its snapshot, and its statement on a line of its own.
+  std::string HolderOf(const Snapshot& snapshot) const {
+    return Describe(snapshot.lock) + ": " + DescribeSnapshot(look_, snapshot) +
+           SqlLine(snapshot.lock.sql);
+  }
+
+  // ---- pins ----
 
   void CheckBackfillPins() {
-    // All that stop checkpoints at the lowest mark: ending only one of them would help nobody.
     const Snapshot* strongest = StrongestPin(snapshots_, Pin::kBackfill);
     if (strongest == nullptr) return;
-    const std::uint64_t stop = strongest->mark.value_or(database_.wal_index->backfilled);
+    // Every one that stops checkpoints, the first to stop them first: to end only that one may help
+    // only as far as the next.
+    std::vector<const Snapshot*> pins;
     for (const Snapshot& snapshot : snapshots_) {
-      if (snapshot.pin != Pin::kBackfill || !Stays(snapshot)) continue;
-      const bool first = snapshot.mark.value_or(0) == strongest->mark.value_or(0);
-      const std::uint64_t pinned = snapshot.pinned_bytes.value_or(0);
-      const bool many = pinned >= kManyFrames * database_.wal_index->FrameBytes();
-      std::string text = "starved checkpoint. ";
-      text += first ? "Nothing past frame " + WithCommas(stop) + " can be checkpointed, the WAL grows"
-                    : "Checkpoints would stop here next, at frame " +
-                          WithCommas(snapshot.mark.value_or(0));
-      text += " (" + HumanBytes(pinned) + " pinned).\n" + DescribeSnapshot(snapshot);
-      Finding& finding = Add(many ? Severity::kDanger : Severity::kWarning, "starved-checkpoint",
-                             std::move(text),
-                             "end that transaction (COMMIT), or finish or reset the statement; then "
-                             "the next checkpoint can run");
-      Blame(finding, snapshot.lock);
+      if (snapshot.pin != Pin::kBackfill) continue;
+      if (!earlier_.Possible() || earlier_.Has(snapshot)) pins.push_back(&snapshot);
     }
+    std::stable_sort(pins.begin(), pins.end(), [](const Snapshot* a, const Snapshot* b) {
+      return a->mark.value_or(0) < b->mark.value_or(0);
+    });
+    for (const Snapshot* snapshot : pins) {
+      AddBackfillPin(*snapshot, snapshot->mark.value_or(0) == strongest->mark.value_or(0));
+    }
+  }
+
+  void AddBackfillPin(const Snapshot& snapshot, bool first) {
+    const std::uint64_t stop = snapshot.mark.value_or(database_.wal_index->backfilled);
+    const std::uint64_t pinned = snapshot.pinned_bytes.value_or(0);
+    const bool many = pinned >= kManyFrames * database_.wal_index->FrameBytes();
+    std::string text = "starved checkpoint. ";
+    if (!first) {
+      text += "Once the readers before it are gone, checkpoints stop at frame " + WithCommas(stop);
+    } else if (stop == 0) {
+      text += "Nothing at all can be checkpointed, the WAL grows";
+    } else {
+      text += "Nothing past frame " + WithCommas(stop) + " can be checkpointed, the WAL grows";
+    }
+    text += ": " + HumanBytes(pinned) + " pinned.\n" + HolderOf(snapshot);
+    Blame(
+        Add(many ? Severity::kDanger : Severity::kWarning, "starved-checkpoint", std::move(text),
+            "end that transaction (COMMIT or ROLLBACK), or finish or reset the statement; then the "
+            "next checkpoint can run"),
+        WhoOf(snapshot.lock));
+    blamed_readers_.insert(WhoOf(snapshot.lock));
   }
 
   void CheckRestartPins() {
+    // A reader at the tip is what every reader is for a moment. It matters where the WAL is long
+    // already and the same reader is seen twice.
+    if (!earlier_.Possible() || !database_.wal_index) return;
+    if (database_.wal_index->max_frame < kManyFrames) return;
+    if (StrongestPin(snapshots_, Pin::kBackfill) != nullptr) return;  // that comes first
     for (const Snapshot& snapshot : snapshots_) {
-      if (snapshot.pin != Pin::kRestart || !Stays(snapshot)) continue;
-      const bool many = database_.wal_index->max_frame >= kManyFrames;
-      // A reader at the tip is what every reader is for a moment. It matters once the WAL is long.
-      if (!many || !have_earlier_) continue;
-      Finding& finding = Add(
-          Severity::kWarning, "long-snapshot",
-          "the WAL cannot start over while this snapshot is held, and grows with every commit (" +
-              HumanBytes(snapshot.pinned_bytes.value_or(0)) + " now).\n" +
-              DescribeSnapshot(snapshot),
-          "if it is not meant to be open, end that transaction or finish the statement");
-      Blame(finding, snapshot.lock);
+      if (snapshot.pin != Pin::kRestart || !earlier_.Has(snapshot)) continue;
+      if (Holds(WhoOf(snapshot.lock), Resource::kWalWrite))
+        continue;  // of a writer, that is the news
+      Blame(Add(Severity::kWarning, "long-snapshot",
+                "long WAL. All of it can be checkpointed, but it cannot start over while this "
+                "snapshot "
+                "is held, and grows with every commit: " +
+                    HumanBytes(snapshot.pinned_bytes.value_or(0)) + " now.\n" + HolderOf(snapshot),
+                "if it is not meant to be open, end that transaction or finish the statement"),
+            WhoOf(snapshot.lock));
+      blamed_readers_.insert(WhoOf(snapshot.lock));
     }
   }
 
+  // ---- the journal ----
+
   void CheckHotJournal() {
-    if (!database_.journal.content_may_be_hot || database_.bytes == 0 || database_.wal_mode) return;
-    const LockFacts* strongest = nullptr;
-    for (const LockFacts& lock : locks_) {
-      if (lock.resource != Resource::kDatabase || !lock.granted) continue;
-      if (strongest == nullptr || lock.mode > strongest->mode) strongest = &lock;
-    }
-    for (const ConnectionFacts& facts : CollectConnections(look_, database_)) {
+    if (!database_.journal.content_may_be_hot || database_.bytes == 0) return;
+    // With a WAL in use the journal is a leftover that nobody looks at.
+    if (database_.wal_mode && !locks_.empty()) return;
+    for (const ConnectionFacts& facts : connections_) {
       if (facts.state != State::kRecovering) continue;
-      Finding& finding = Add(Severity::kWarning, "hot-journal",
-                             "a crashed transaction is being rolled back now, by " +
-                                 DescribeHolder(look_, {.pid = facts.pid, .view = facts.view}) + ".",
-                             "wait: readers get SQLITE_BUSY until it is done");
-      finding.pid = facts.pid;
+      Blame(Add(Severity::kWarning, "hot-journal",
+                "hot journal: " + Describe({.pid = facts.pid, .view = facts.view}) +
+                    " is rolling a crashed transaction back now.",
+                "wait: everybody else gets SQLITE_BUSY until it is done"),
+            WhoOf(facts.pid, facts.view));
+      blamed_writers_.insert(WhoOf(facts.pid, facts.view));
       return;
     }
-    if (strongest != nullptr && strongest->mode >= LockMode::kReserved) return;  // a live writer's
+    const bool live = std::any_of(locks_.begin(), locks_.end(), [](const LockFacts& lock) {
+      return lock.resource == Resource::kDatabase && lock.granted &&
+             lock.mode >= LockMode::kReserved;
+    });
+    if (live || (earlier_.Possible() && !earlier_.HasHotJournal())) return;
     Add(Severity::kDanger, "hot-journal",
-        "hot journal. A writer died in mid-transaction; " + HumanBytes(database_.journal.bytes) +
-            " in " + database_.path + "-journal wait to be rolled back. A read-only connection gets "
-            "SQLITE_READONLY_ROLLBACK; a copy of the database without its journal is corrupt.",
-        "open the database once with a connection that may write and read anything from it; never "
-        "delete the journal");
+        "hot journal. A writer died in mid-transaction, and what it had changed waits to be rolled "
+        "back: " +
+            HumanBytes(database_.journal.bytes) + " in " + database_.path +
+            "-journal.\nUntil then a read-only connection gets SQLITE_READONLY_ROLLBACK, and a "
+            "copy of "
+            "the database without its journal is corrupt.",
+        "open the database once for reading and writing and read anything from it; never delete "
+        "the "
+        "journal");
   }
+
+  // ---- locks ----
 
   void CheckLostLocks() {
     for (const LockFacts& lock : locks_) {
       if (lock.verified != false) continue;
-      Finding& finding =
-          Add(Severity::kDanger, "lost-lock",
-              DescribeHolder(look_, lock) + " believes it holds " + Name(lock.resource) + " " +
-                  Name(lock.mode) + ", but the kernel has no such lock: some code in that process "
-                  "opened and closed the file by itself, which drops every lock on it.",
-              "stop that process's use of the database at once and check the database");
-      Blame(finding, lock);
+      Blame(Add(Severity::kDanger, "lost-lock",
+                "lost lock. " + Describe(lock) + " believes it holds " + LockName(lock) +
+                    ", and the kernel has no such lock: some code in "
+                    "that process opened and closed the file by itself, which drops every lock on "
+                    "it.",
+                "stop that process's use of the database at once, and run PRAGMA integrity_check"),
+            WhoOf(lock));
     }
   }
 
-  void ListHolders() {
-    for (const ConnectionFacts& facts : CollectConnections(look_, database_)) {
-      if (facts.state == State::kIdle) continue;
-      const LockFacts holder{.pid = facts.pid, .view = facts.view};
-      std::string text = DescribeHolder(look_, holder) + " is " + Name(facts.state);
-      if (const auto age_ms = look_.AgeMs(facts.since)) text += " for " + HumanDuration(*age_ms);
-      text += ", holds" + HeldBy(facts);
-      if (facts.sql) text += "\n" + *facts.sql;
-      Finding& finding = Add(Severity::kOk, "holder", std::move(text));
-      Blame(finding, holder);
+  void CheckWhoKeepsOthersOut() {
+    if (!earlier_.Possible()) return;
+    for (const ConnectionFacts& facts : connections_) {
+      const Who who = WhoOf(facts.pid, facts.view);
+      if (blamed_writers_.count(who) > 0) continue;
+      if (const LockFacts* lock = WorstThatStays(who)) Accuse(*lock);
     }
+  }
+
+  bool Holds(const Who& who, Resource resource) const {
+    return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
+      return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
+             WhoOf(lock) == who;
+    });
+  }
+
+  // Of the locks that keep others out, held at both looks: recovery says more than the write lock
+  // that goes with it, and so on. Null for none.
+  const LockFacts* WorstThatStays(const Who& who) const {
+    const LockFacts* worst = nullptr;
+    for (const LockFacts& lock : locks_) {
+      const bool keeps_out = lock.resource == Resource::kWalWrite ||
+                             lock.resource == Resource::kWalRecover ||
+                             lock.resource == Resource::kDatabase;
+      const bool strong = lock.resource == Resource::kDatabase ? lock.mode >= LockMode::kReserved
+                                                               : lock.mode == LockMode::kExclusive;
+      if (!keeps_out || !strong || !lock.granted || WhoOf(lock) != who) continue;
+      if (!earlier_.Has(lock) || !KeepsOutStill(lock)) continue;
+      if (worst == nullptr || lock.resource > worst->resource) worst = &lock;
+    }
+    return worst;
+  }
+
+  // A writer that commits lets others in between. Recovery, and EXCLUSIVE in WAL mode, do not end
+  // with a commit.
+  bool KeepsOutStill(const LockFacts& lock) const {
+    const bool database = lock.resource == Resource::kDatabase;
+    if (lock.resource == Resource::kWalRecover || (database && database_.wal_mode)) return true;
+    return !earlier_.Committed();
+  }
+
+  struct Accusation {
+    const char* hazard;
+    std::string text;
+    const char* advice;
+  };
+
+  Accusation AccusationFor(const LockFacts& lock) const {
+    static constexpr const char* kEndIt =
+        "COMMIT or ROLLBACK there; if it is meant to take that long, give the others a busy "
+        "timeout";
+    if (lock.resource == Resource::kWalRecover) {
+      return {"wal-recovery",
+              "the WAL is being recovered: everybody else gets SQLITE_BUSY_RECOVERY",
+              "wait until it is done"};
+    }
+    if (lock.resource == Resource::kWalWrite && Holds(WhoOf(lock), Resource::kWalCheckpoint)) {
+      return {
+          "checkpoint",
+          "a checkpoint waits for readers, and keeps writers out meanwhile: they get SQLITE_BUSY",
+          "end the readers' transactions, or checkpoint PASSIVE, which waits for nobody"};
+    }
+    if (lock.mode == LockMode::kPending) {
+      return {
+          "pending-writer",
+          "a writer waits to commit until the readers are gone, and no new reader is let in; it "
+          "waits for " +
+              Readers(WhoOf(lock)),
+          "end the readers' transactions"};
+    }
+    if (lock.resource == Resource::kDatabase && lock.mode == LockMode::kExclusive) {
+      return {"exclusive", "the database is locked: nobody else can read or write",
+              database_.wal_mode
+                  ? "exclusive locking mode ends with PRAGMA locking_mode=NORMAL and "
+                    "the next read, or when the connection closes"
+                  : kEndIt};
+    }
+    return {"writer", "open write transaction: nobody else can write, they get SQLITE_BUSY",
+            kEndIt};
+  }
+
+  void Accuse(const LockFacts& lock) {
+    const Accusation accusation = AccusationFor(lock);
+    const char* idle = earlier_.Committed() ? "" : ", nothing committed in between";
+    Blame(Add(Severity::kWarning, accusation.hazard,
+              accusation.text + ".\n" + Describe(lock) + ": " + LockName(lock) +
+                  DescribeAge(look_, lock) + ", held at two looks " + earlier_.Distance() + idle +
+                  SqlLine(lock.sql),
+              accusation.advice),
+          WhoOf(lock));
+    blamed_writers_.insert(WhoOf(lock));
+  }
+
+  // Everybody but `writer` who holds SHARED.
+  std::string Readers(const Who& writer) const {
+    std::vector<std::string> readers;
+    for (const LockFacts& lock : locks_) {
+      if (lock.resource != Resource::kDatabase || !lock.granted || WhoOf(lock) == writer) continue;
+      readers.push_back(Describe(lock));
+    }
+    return readers.empty() ? "readers that are gone by now" : List(readers);
+  }
+
+  void CheckWalIndex() {
+    if (database_.wal_index || snapshots_.empty() || !database_.wal_mode) return;
+    Add(Severity::kWarning, "unreadable",
+        "the wal-index " + database_.path +
+            "-shm cannot be read, or is being written: what the "
+            "snapshots see and pin cannot be told.",
+        "run as the database's owner; if that changes nothing, the next reader will recover it");
+  }
+
+  // ---- facts ----
+
+  void ListHolders() {
+    for (const ConnectionFacts& facts : connections_) {
+      const Who who = WhoOf(facts.pid, facts.view);
+      if (facts.state == State::kIdle || blamed_writers_.count(who) > 0) continue;
+      if (facts.state == State::kReading && blamed_readers_.count(who) > 0) continue;
+      std::string text =
+          Describe({.pid = facts.pid, .view = facts.view}) + " is " + Name(facts.state);
+      if (const auto age_ms = look_.AgeMs(facts.since)) text += " for " + HumanDuration(*age_ms);
+      text += LocksOf(who);
+      Blame(Add(Severity::kOk, "holder", text + SqlLine(facts.sql)), who);
+    }
+  }
+
+  // ", holds wal-write EXCLUSIVE, wal-read-1 SHARED". What every connection to a WAL database holds
+  // is left out.
+  std::string LocksOf(const Who& who) const {
+    std::vector<std::string> held;
+    std::vector<std::string> wanted;
+    for (const LockFacts& lock : locks_) {
+      const bool always = lock.resource == Resource::kWalOpen ||
+                          (database_.wal_mode && lock.resource == Resource::kDatabase &&
+                           lock.mode == LockMode::kShared);
+      if (always || WhoOf(lock) != who) continue;
+      (lock.granted ? held : wanted).push_back(LockName(lock));
+    }
+    std::string text;
+    for (const std::string& lock : wanted) text += ", wants " + lock;
+    for (std::size_t i = 0; i < held.size(); ++i) text += (i == 0 ? ", holds " : ", ") + held[i];
+    return text;
+  }
+
+  void NameOldestSnapshot() {
     const Snapshot* oldest = nullptr;
     for (const Snapshot& snapshot : snapshots_) {
       if (!snapshot.slot) continue;
@@ -181,38 +351,61 @@ class Diagnosis {
         oldest = &snapshot;
       }
     }
-    if (oldest == nullptr) return;
-    const Pin pin = oldest->pin.value_or(Pin::kNone);
-    Finding& finding = Add(Severity::kOk, "oldest-snapshot",
-                           "oldest snapshot: " + DescribeSnapshot(*oldest) + "\npins: " + Name(pin));
-    Blame(finding, oldest->lock);
+    if (oldest == nullptr || blamed_readers_.count(WhoOf(oldest->lock)) > 0) return;
+    std::string pins = ", what it pins cannot be told";
+    if (oldest->pin == Pin::kNone) pins = ", pins nothing";
+    if (oldest->pin == Pin::kBackfill) pins = ", and checkpoints stop there";
+    if (oldest->pin == Pin::kRestart) pins = ", and the WAL cannot start over meanwhile";
+    Blame(Add(Severity::kOk, "oldest-snapshot",
+              "oldest snapshot: " + Describe(oldest->lock) + ": " +
+                  DescribeSnapshot(look_, *oldest) + pins),
+          WhoOf(oldest->lock));
   }
 
-  std::string HeldBy(const ConnectionFacts& facts) const {
-    std::string text;
-    for (const LockFacts& lock : locks_) {
-      if (!lock.granted || lock.pid != facts.pid || lock.view != facts.view) continue;
-      if (lock.resource == Resource::kWalOpen) continue;
-      text += std::string(text.empty() ? " " : ", ") + Name(lock.resource) + " " + Name(lock.mode);
+  void ListIdle() {
+    std::vector<std::string> idle;
+    for (const ConnectionFacts& facts : connections_) {
+      if (facts.state == State::kIdle)
+        idle.push_back(Describe({.pid = facts.pid, .view = facts.view}));
     }
-    return text.empty() ? " nothing" : text;
+    if (!idle.empty()) Add(Severity::kOk, "idle", "open and idle: " + List(idle));
   }
 
-  void SayAllIsWell() {
-    const bool waiting = std::any_of(locks_.begin(), locks_.end(),
-                                     [](const LockFacts& lock) { return !lock.granted; });
-    std::string text = waiting ? "" : "nobody is seen waiting; ";
-    text += "no hot journal; no checkpoint is starved";
-    Add(Severity::kOk, "state", std::move(text));
+  static std::string List(const std::vector<std::string>& names) {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(names.size(), kNamedAtMost); ++i) {
+      text += (i == 0 ? "" : ", ") + names[i];
+    }
+    const std::size_t more = names.size() - std::min(names.size(), kNamedAtMost);
+    return more == 0 ? text : text + " and " + std::to_string(more) + " more";
+  }
+
+  void SayWhatIsWell() {
+    std::vector<std::string> well;
+    if (connections_.empty()) well.emplace_back("nobody is seen to have it open");
+    if (!Found("hot-journal")) well.emplace_back("no hot journal");
+    if (database_.wal_mode && !Found("starved-checkpoint") && !Found("unreadable")) {
+      well.emplace_back("no starved checkpoint");
+    }
+    const bool kept_out = std::any_of(locks_.begin(), locks_.end(), [](const LockFacts& lock) {
+      return lock.resource == Resource::kDatabase ? lock.mode >= LockMode::kReserved
+                                                  : lock.resource == Resource::kWalWrite;
+    });
+    if (!kept_out && !connections_.empty()) well.emplace_back("nobody is writing");
+    if (!database_.own.empty() && !Found("lost-lock")) {
+      well.emplace_back("every recorded lock is held in the kernel");
+    }
+    if (!well.empty()) Add(Severity::kOk, "state", Sentence(std::move(well)));
   }
 
   const Look& look_;
   const Database& database_;
-  std::vector<LockFacts> locks_;
-  std::vector<Snapshot> snapshots_;
-  std::vector<Snapshot> earlier_;
-  bool have_earlier_ = false;
-  int trouble_ = 0;
+  const std::vector<LockFacts>& locks_;
+  const std::vector<Snapshot>& snapshots_;
+  std::vector<ConnectionFacts> connections_;
+  Comparison earlier_;
+  std::set<Who> blamed_readers_;
+  std::set<Who> blamed_writers_;
   std::vector<Finding> findings_;
 };
 
@@ -220,9 +413,12 @@ class Diagnosis {
 
 const char* Name(Severity severity) {
   switch (severity) {
-    case Severity::kDanger: return "danger";
-    case Severity::kWarning: return "warning";
-    case Severity::kOk: break;
+    case Severity::kDanger:
+      return "danger";
+    case Severity::kWarning:
+      return "warning";
+    case Severity::kOk:
+      break;
   }
   return "ok";
 }
@@ -230,8 +426,10 @@ const char* Name(Severity severity) {
 std::vector<Finding> Diagnose(const Look& look, const Look* earlier) {
   std::vector<Finding> all;
   for (std::size_t i = 0; i < look.databases().size(); ++i) {
-    const Database* before = earlier != nullptr ? &earlier->databases().at(i) : nullptr;
-    auto findings = Diagnosis(look, look.databases().at(i), earlier, before).Run();
+    const Sight now(look, look.databases().at(i));
+    std::optional<Sight> before;
+    if (earlier != nullptr) before.emplace(*earlier, earlier->databases().at(i));
+    auto findings = Diagnosis(now, before ? &*before : nullptr).Run();
     std::move(findings.begin(), findings.end(), std::back_inserter(all));
   }
   return all;

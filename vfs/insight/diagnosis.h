@@ -13,19 +13,33 @@ namespace lockscope::insight {
 enum class Severity { kOk, kWarning, kDanger };
 const char* Name(Severity severity);
 
+// A finding's `hazard` is one of these words:
+//
+//   starved-checkpoint  a snapshot keeps checkpoints from going on; danger from 1,000 frames on,
+//   which
+//                       is where SQLite by default would have checkpointed long ago
+//   long-snapshot       a snapshot keeps a long WAL from starting over; warning
+//   hot-journal         a crashed transaction waits to be rolled back (danger), or is being
+//   (warning) lost-lock           a lock that this process believes it has is not in the kernel;
+//   danger writer, exclusive, pending-writer, checkpoint, wal-recovery
+//                       somebody keeps others out, and committed nothing between the looks; warning
+//   unreadable          the wal-index cannot be read: nothing can be said of pins; warning
+//   holder, oldest-snapshot, idle, state
+//                       no hazard but a fact; ok
 struct Finding {
   std::string database;
   Severity severity = Severity::kOk;
-  std::string hazard;  // "starved-checkpoint", "hot-journal", …; for a fact that is none: "holder", "state"
+  std::string hazard;
   std::optional<std::int64_t> pid{};
   std::optional<std::uint64_t> connection{};
-  std::string text;
+  std::string text;    // lines; the first says it in short
   std::string advice;  // empty: nothing to do
 };
 
 // Of one look. `earlier`, a look at the same databases some time before, tells what stays from what
-// only passes by: a reader is dangerous when it is seen with the same old mark twice. Null: every pin is
-// taken as it is seen.
+// only passes by: a reader is dangerous when it is seen with the same old mark twice, a writer when
+// it has committed nothing meanwhile. Null: every pin is taken as it is seen, and no writer is
+// suspected. Per database the worst comes first, facts last.
 std::vector<Finding> Diagnose(const Look& look, const Look* earlier);
 
 }  // namespace lockscope::insight

@@ -5,6 +5,7 @@
 
 #include "kernel/mounts.h"
 #include "kernel/proc_locks.h"
+#include "kernel/process.h"
 
 namespace lockscope::insight {
 namespace {
@@ -17,7 +18,8 @@ ByteRange ShmByte(int offset) { return ProtocolBytes(ShmResource(offset), LockMo
 
 LockMode Stronger(LockMode a, LockMode b) { return std::max(a, b); }
 
-// Adds one line to what its process holds. Lines are merged by the kernel: every byte is looked for.
+// Adds one line to what its process holds. Lines are merged by the kernel: every byte is looked
+// for.
 void AddDatabaseLock(const PosixLock& lock, KernelHolder& holder) {
   if (lock.write && lock.bytes.Overlaps(kPendingByte)) holder.pending = true;
   if (lock.write && lock.bytes.Overlaps(kReservedByte)) holder.reserved = true;
@@ -39,8 +41,8 @@ void AddWaiter(const PosixLock& lock, bool shm, std::vector<KernelWaiter>& waite
   if (shm) {
     for (int offset = 0; offset < kShmLockCount; ++offset) {
       if (!lock.bytes.Overlaps(ShmByte(offset))) continue;
-      waiters.push_back({lock.pid, ShmResource(offset),
-                         lock.write ? LockMode::kExclusive : LockMode::kShared});
+      waiters.push_back(
+          {lock.pid, ShmResource(offset), lock.write ? LockMode::kExclusive : LockMode::kShared});
     }
     return;
   }
@@ -72,7 +74,8 @@ class ProcLocksOf {
     for (const PosixLock& lock : locks_) {
       if (lock.inode != file.id.inode || lock.device != file.device.device) continue;
       if (lock.pid == own_pid_ && !lock.waiting) continue;  // read from fdinfo, which is exact
-      // Where several file systems share the device, the process must be seen to have this very file.
+      // Where several file systems share the device, the process must be seen to have this very
+      // file.
       if (file.device.shared && Confirmed(lock, file.id) == false) continue;
       if (lock.waiting) {
         AddWaiter(lock, file.shm, waiters);
@@ -87,7 +90,7 @@ class ProcLocksOf {
  private:
   static std::optional<bool> Confirmed(const PosixLock& lock, const FileId& id) {
     return lock.waiting ? kernel::ProcessHasOpen(lock.pid, id.device, id.inode)
-                        : kernel::ProcessHoldsLock(lock.pid, id.device, id.inode);
+                        : kernel::ProcessHoldsLock(lock.pid, id.device, id.inode, &lock);
   }
 
   const std::vector<PosixLock>& locks_;
@@ -113,8 +116,7 @@ KernelHolder ProbeOutside(const Database& database, const kernel::OpenFiles& ope
     outside.shared = outside.exclusive || HeldOutside(fd, true, kSharedRange);
   }
   if (!database.shm.known()) return outside;
-  const auto shm_fd =
-      kernel::ReadableDescriptor(database.path + "-shm", database.shm, open_files);
+  const auto shm_fd = kernel::ReadableDescriptor(database.path + "-shm", database.shm, open_files);
   if (!shm_fd.ok()) return outside;
   for (int offset = 0; offset <= kOpenOffset; ++offset) {
     LockMode& mode = outside.shm.at(static_cast<std::size_t>(offset));
@@ -175,10 +177,10 @@ void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
   for (Database& database : databases) {
     std::map<std::int64_t, KernelHolder> holders;
     if (locks && database.id.known()) {
-      const ProcLocksOf proc_locks(*locks, pid);
-      proc_locks.Collect({.id = database.id,
-                          .device = kernel::FindLockDevice(database.path, database.id.device)},
-                         holders, database.waiters);
+      const ProcLocksOf proc_locks(*locks, kernel::OwnPidInProc().value_or(pid));
+      proc_locks.Collect(
+          {.id = database.id, .device = kernel::FindLockDevice(database.path, database.id.device)},
+          holders, database.waiters);
       if (database.shm.known()) {
         const std::string shm = database.path + "-shm";
         proc_locks.Collect({.id = database.shm,

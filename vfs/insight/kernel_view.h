@@ -13,8 +13,9 @@ namespace lockscope::insight {
 // connections that do not go through the shim. REQUIRES: database.own and own_locks are read.
 KernelHolder OwnUnexplained(const Database& database, std::int64_t pid);
 
-// Fills holders and waiters of every database: /proc/locks is read once for all of them. Locks that it
-// leaves out, because their owner is outside our pid namespace, are found by asking (F_OFD_GETLK).
+// Fills holders and waiters of every database: /proc/locks is read once for all of them. Locks that
+// it leaves out, because their owner is outside our pid namespace, are found by asking
+// (F_OFD_GETLK).
 void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
                     const kernel::OpenFiles& open_files);
 

@@ -13,10 +13,8 @@ class Collector {
     for (const auto& view : database_.own) AddOwn(view);
     for (const auto& holder : database_.holders) AddHolder(holder);
     for (const auto& waiter : database_.waiters) {
-      locks_.push_back({.pid = waiter.pid,
-                        .resource = waiter.resource,
-                        .mode = waiter.mode,
-                        .granted = false});
+      locks_.push_back(
+          {.pid = waiter.pid, .resource = waiter.resource, .mode = waiter.mode, .granted = false});
     }
     return std::move(locks_);
   }
@@ -31,7 +29,8 @@ class Collector {
     for (int offset = 0; offset < kShmLockCount; ++offset) {
       const LockMode mode = held.Shm(offset);
       if (mode == LockMode::kNone) continue;
-      Add(view, ShmResource(offset), mode, view.slot.shm_since.at(static_cast<std::size_t>(offset)));
+      Add(view, ShmResource(offset), mode,
+          view.slot.shm_since.at(static_cast<std::size_t>(offset)));
     }
     if (held.wal_open) {
       Add(view, Resource::kWalOpen, LockMode::kShared, view.slot.open_since);
@@ -99,8 +98,8 @@ std::optional<Event> Waiting(const Look& look, const ledger::ConnectionView& vie
   const auto wanted = slot.want != 0 ? Event::Unpack(slot.want) : std::nullopt;
   if (!wanted) return std::nullopt;
   if (slot.sleeping == 1) return wanted;
-  // A busy handler of the application's own sleeps where nobody sees it: it is told by its repeating
-  // itself. Twice its last pause, and a little, is how long the next try may take.
+  // A busy handler of the application's own sleeps where nobody sees it: it is told by its
+  // repeating itself. Twice its last pause, and a little, is how long the next try may take.
   constexpr std::uint64_t kSlackNs = 20'000'000;
   if (slot.want_refusals < 2) return std::nullopt;
   const std::uint64_t quiet_ns = look.timeline().AgeNs(slot.want_last);
@@ -113,7 +112,8 @@ std::optional<std::string> SqlOf(const ledger::ConnectionView& view, ledger::Sql
   const std::uint64_t bytes = view.slot.sql_bytes.at(index);
   if (bytes == 0) return std::nullopt;
   const auto* text = reinterpret_cast<const char*>(view.slot.sql.at(index).data());
-  return std::string(text, static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes)));
+  return std::string(text,
+                     static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes)));
 }
 
 }  // namespace lockscope::insight

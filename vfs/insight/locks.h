@@ -27,8 +27,8 @@ struct LockFacts {
 
 std::vector<LockFacts> CollectLocks(const Look& look, const Database& database);
 
-// The request that a connection waits for, if it waits: it is asleep in SQLite's busy handler, or it
-// has been asking again and again and asked a moment ago.
+// The request that a connection waits for, if it waits: it is asleep in SQLite's busy handler, or
+// it has been asking again and again and asked a moment ago.
 std::optional<Event> Waiting(const Look& look, const ledger::ConnectionView& view);
 
 // The text of the statement that took a lock, as the slot has it.

@@ -6,7 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
+#include <atomic>
+#include <memory>
 #include <set>
 
 #include "insight/kernel_view.h"
@@ -26,12 +27,19 @@ void Pause(long microseconds) {
 // Reads the beginning of a file; empty where it cannot be read.
 std::vector<std::uint8_t> ReadHead(const std::string& path, const FileId& id, std::size_t bytes,
                                    const OpenFiles& open_files) {
-  const auto fd = kernel::ReadableDescriptor(path, id, open_files);
-  if (!fd.ok()) return {};
   std::vector<std::uint8_t> head(bytes);
-  const auto read = kernel::ReadAt(fd.value(), id, 0, head);
-  head.resize(read.value_or(0));
-  return head;
+  // A borrowed descriptor may be closed by its owner at any time: then there is another way.
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const auto fd = attempt == 0 ? kernel::ReadableDescriptor(path, id, open_files)
+                                 : kernel::ReadableDescriptor(path, id, OpenFiles::Scan());
+    if (!fd.ok()) return {};
+    if (const auto read = kernel::ReadAt(fd.value(), id, 0, head)) {
+      head.resize(*read);
+      return head;
+    }
+  }
+  return {};
 }
 
 ledger::DatabaseFilter Belongs(const std::string& path, const FileId& id) {
@@ -68,8 +76,7 @@ void ReadFiles(Database& database, const OpenFiles& open_files) {
   if (const auto facts = kernel::StatPath(database.path)) {
     database.id = facts->id;
     database.bytes = facts->bytes;
-    const auto head =
-        ReadHead(database.path, facts->id, format::kDatabaseHeaderBytes, open_files);
+    const auto head = ReadHead(database.path, facts->id, format::kDatabaseHeaderBytes, open_files);
     database.header = format::DecodeDatabaseHeader(head);
   }
   if (const auto facts = kernel::StatPath(database.path + "-shm")) {
@@ -100,20 +107,41 @@ void ReadWalState(Database& database, const OpenFiles& open_files) {
 
 // ---- own locks: what the ledger says against what the kernel says ----
 
+bool IsFile(int fd, const FileId& id) {
+  struct stat facts {};
+  return fstat(fd, &facts) == 0 && FileId{facts.st_dev, facts.st_ino} == id;
+}
+
+// The locks of this process on one file: each is told by the descriptor that it was taken through,
+// and by no other. A descriptor may be closed, and its number given to another file, by another
+// thread at any time: hence the looks before and after.
+std::optional<std::vector<kernel::PosixLock>> OwnLocksOn(const FileId& file,
+                                                         const OpenFiles& open_files) {
+  const auto descriptors = open_files.Find(file);
+  std::vector<kernel::PosixLock> all;
+  bool read_any = descriptors.empty();  // not open: nothing is held
+  for (const int fd : descriptors) {
+    if (!IsFile(fd, file)) continue;
+    const auto locks = kernel::ReadOwnLocks(fd);
+    if (!locks || !IsFile(fd, file)) continue;
+    all.insert(all.end(), locks->begin(), locks->end());
+    read_any = true;
+  }
+  if (!read_any) return std::nullopt;
+  return all;
+}
+
 void ReadOwnLocks(Database& database, const OpenFiles& open_files) {
+  database.own_locks.clear();
   std::set<FileId> files = {database.id, database.shm};
   for (const auto& view : database.own) files.insert({view.info.database, view.shm});
   for (const FileId& file : files) {
-    if (!file.known()) continue;
-    const auto descriptors = open_files.Find(file);
-    database.own_locks[file] = descriptors.empty()
-                                   ? std::vector<kernel::PosixLock>{}
-                                   : kernel::ReadOwnLocks(descriptors.front());
+    if (file.known()) database.own_locks[file] = OwnLocksOn(file, open_files);
   }
 }
 
-// Whether the ledger and the kernel tell the same story of this process. They may differ for a moment,
-// between a lock call's return and its recording; a difference that stays is one.
+// Whether the ledger and the kernel tell the same story of this process. They may differ for a
+// moment, between a lock call's return and its recording; a difference that stays is one.
 bool Agrees(const Database& database, std::int64_t pid) {
   for (const auto& view : database.own) {
     for (int offset = 0; offset < kShmLockCount; ++offset) {
@@ -130,16 +158,15 @@ bool Agrees(const Database& database, std::int64_t pid) {
   return OwnUnexplained(database, pid).Nothing();
 }
 
-void ReadOwn(Database& database, const OpenFiles& open_files, std::int64_t pid) {
+void ReadOwn(Database& database, std::int64_t pid) {
   constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
   const auto belongs = Belongs(database.path, database.id);
   for (const long pause_us : kPausesUs) {
     if (pause_us > 0) Pause(pause_us);
     database.slots_before.clear();
-    for (const auto& view : ledger::Ledger::Process().Connections(belongs)) {
-      database.slots_before.emplace(view.info.id, view.slot);
-    }
-    ReadOwnLocks(database, open_files);
+    database.own = ledger::Ledger::Process().Connections(belongs);
+    for (const auto& view : database.own) database.slots_before.emplace(view.info.id, view.slot);
+    ReadOwnLocks(database, OpenFiles::Scan());
     database.own = ledger::Ledger::Process().Connections(belongs);
     if (Agrees(database, pid)) return;
   }
@@ -168,9 +195,11 @@ std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resou
   const auto found = own_locks.find(shm_lock ? view.shm : view.info.database);
   if (found == own_locks.end() || !found->second) return std::nullopt;
   // Exclusive without RESERVED is held on PENDING and SHARED's bytes alone: the last decide.
-  const ByteRange needed = resource == Resource::kDatabase && mode == LockMode::kExclusive
-                              ? kSharedRange
-                              : ProtocolBytes(resource, mode);
+  // unix-excl write-locks these for whatever level it holds, and nothing else.
+  const bool excl_vfs = view.info.posix_locks && !view.info.posix_shm_locks;
+  const bool shared_range =
+      resource == Resource::kDatabase && (mode == LockMode::kExclusive || excl_vfs);
+  const ByteRange needed = shared_range ? kSharedRange : ProtocolBytes(resource, mode);
   const bool write = mode != LockMode::kShared;
   const auto& locks = *found->second;
   const bool held = std::any_of(locks.begin(), locks.end(), [&](const kernel::PosixLock& lock) {
@@ -186,15 +215,15 @@ std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resou
                     : slot.database_since.at(ledger::LevelIndex(mode));
   };
   if (since(before->second) != since(view.slot)) return std::nullopt;
+  // An upgrade and its end in between may have moved the lock to another descriptor.
+  if (before->second.last_call != view.slot.last_call) return std::nullopt;
   return false;
 }
 
 // ---- Look ----
 
 Look::Look()
-    : now_(ledger::ClockAnchor::Take()),
-      timeline_(ledger::ProcessAnchor(), now_),
-      pid_(getpid()) {}
+    : now_(ledger::ClockAnchor::Take()), timeline_(ledger::ProcessAnchor(), now_), pid_(getpid()) {}
 
 Look Look::At(const std::vector<std::string>& paths) {
   ledger::PrepareClock();
@@ -208,7 +237,7 @@ Look Look::At(const std::vector<std::string>& paths) {
   // Descriptors that reading has opened count from here on.
   const OpenFiles open_files = OpenFiles::Scan();
   for (Database& database : look.databases_) {
-    ReadOwn(database, open_files, look.pid_);
+    ReadOwn(database, look.pid_);
     ReadWalState(database, open_files);
   }
   ReadKernelView(look.databases_, look.pid_, open_files);
@@ -238,25 +267,21 @@ std::optional<std::string> Look::Since(ledger::Ticks ticks) const {
 
 namespace {
 
-std::mutex& HostMutex() {
-  static std::mutex* const mutex = new std::mutex();
-  return *mutex;
-}
-HostSqlite& Host() {
-  static HostSqlite* const host = new HostSqlite();
-  return *host;
-}
+constinit std::atomic<const HostSqlite*> g_host{nullptr};
 
 }  // namespace
 
 void SetHostSqlite(HostSqlite host) {
-  const std::lock_guard lock(HostMutex());
-  if (Host().version.empty()) Host() = std::move(host);
+  if (g_host.load() != nullptr) return;
+  auto fresh = std::make_unique<const HostSqlite>(std::move(host));
+  const HostSqlite* nobody = nullptr;
+  if (g_host.compare_exchange_strong(nobody, fresh.get())) (void)fresh.release();  // for life
 }
 
 const HostSqlite& CurrentHostSqlite() {
-  const std::lock_guard lock(HostMutex());
-  return Host();
+  static const HostSqlite kUnknown;
+  const HostSqlite* host = g_host.load();
+  return host != nullptr ? *host : kUnknown;
 }
 
 }  // namespace lockscope::insight

@@ -1,4 +1,5 @@
-// Look: one look at some databases: the ledger, the kernel's locks and the files, read once, together.
+// Look: one look at some databases: the ledger, the kernel's locks and the files, read once,
+// together.
 //
 // Looking takes no SQLite lock, opens no file that this process has open, closes none, and changes
 // nothing. What it finds may be out of date by the time it is read.
@@ -34,8 +35,8 @@ struct KernelHolder {
   std::optional<std::int64_t> pid;  // null: outside our pid namespace
   bool pending = false;             // write lock on the PENDING byte
   bool reserved = false;
-  bool shared = false;              // any lock on SHARED's range
-  bool exclusive = false;           // a write lock on it
+  bool shared = false;                            // any lock on SHARED's range
+  bool exclusive = false;                         // a write lock on it
   std::array<LockMode, kShmLockCount + 1> shm{};  // by xShmLock's offset; 8 is the open byte
 
   bool Nothing() const;
@@ -61,8 +62,8 @@ struct Database {
   bool wal_mode = false;
   JournalFacts journal;
 
-  std::vector<ledger::ConnectionView> own;   // this process's connections through the shim
-  std::vector<KernelHolder> holders;         // everybody else, and what of ours no shim row explains
+  std::vector<ledger::ConnectionView> own;  // this process's connections through the shim
+  std::vector<KernelHolder> holders;        // everybody else, and what of ours no shim row explains
   std::vector<KernelWaiter> waiters;
 
   // What the kernel says of a lock that the ledger has: null where it cannot be told.

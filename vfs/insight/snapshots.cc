@@ -44,8 +44,10 @@ std::uint64_t PinnedBytes(const Snapshot& snapshot, const format::WalIndex& wal_
       const std::uint64_t from = snapshot.mark ? *snapshot.mark : wal_index.backfilled;
       return Above(wal_index.max_frame, from) * wal_index.FrameBytes();
     }
-    case Pin::kRestart: return wal_index.LiveBytes(wal_index.max_frame);
-    case Pin::kNone: break;
+    case Pin::kRestart:
+      return wal_index.LiveBytes(wal_index.max_frame);
+    case Pin::kNone:
+      break;
   }
   return 0;
 }
@@ -55,8 +57,8 @@ Snapshot WalSnapshot(const LockFacts& lock, const std::optional<format::WalIndex
   if (lock.view != nullptr) snapshot.frame = lock.view->slot.snapshot_frame;
   if (!wal_index) return snapshot;
   const std::uint32_t mark = wal_index->read_mark.at(static_cast<std::size_t>(*snapshot.slot));
-  // A slot that nobody has set a mark for can still be held: by a barrier, which then only keeps the
-  // WAL from starting over.
+  // A slot that nobody has set a mark for can still be held: by a barrier, which then only keeps
+  // the WAL from starting over.
   if (*snapshot.slot > 0 && mark != format::kReadMarkNotUsed) snapshot.mark = mark;
   if (lock.view == nullptr) snapshot.frame = snapshot.mark;
   snapshot.behind_frames = Behind(snapshot, *wal_index);
@@ -69,9 +71,12 @@ Snapshot WalSnapshot(const LockFacts& lock, const std::optional<format::WalIndex
 
 const char* Name(Pin pin) {
   switch (pin) {
-    case Pin::kBackfill: return "backfill";
-    case Pin::kRestart: return "restart";
-    case Pin::kNone: break;
+    case Pin::kBackfill:
+      return "backfill";
+    case Pin::kRestart:
+      return "restart";
+    case Pin::kNone:
+      break;
   }
   return "none";
 }

@@ -1,9 +1,12 @@
 #include "insight/summary.h"
 
+#include <time.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
-#include "insight/snapshots.h"
+#include "kernel/process.h"
 
 namespace lockscope::insight {
 namespace {
@@ -18,12 +21,44 @@ void AppendPin(const Look& look, const Snapshot* snapshot, const char* what, std
   if (snapshot == nullptr) return;
   text += std::string("; ") + what + " pinned by " + DescribeHolder(look, snapshot->lock);
   if (snapshot->slot) text += " on read slot " + std::to_string(*snapshot->slot);
-  if (const auto age_ms = look.AgeMs(snapshot->lock.since)) {
-    text += " for " + HumanDuration(*age_ms);
+  text += DescribeAge(look, snapshot->lock);
+}
+
+std::optional<std::int64_t> ProcessAgeMs(std::int64_t pid) {
+  const auto start_ns = kernel::ProcessStartBoottimeNs(pid);
+  timespec now{};
+  if (!start_ns || clock_gettime(CLOCK_BOOTTIME, &now) != 0) return std::nullopt;
+  const std::int64_t now_ms =
+      static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+  const std::int64_t age_ms = now_ms - static_cast<std::int64_t>(*start_ns / 1'000'000);
+  return age_ms >= 0 ? std::optional(age_ms) : std::nullopt;
+}
+
+// Whether any process has the -shm open, as the kernel and the ledger tell.
+bool WalIndexInUse(const Database& database) {
+  for (const KernelHolder& holder : database.holders) {
+    if (holder.shm.at(kShmLockCount) != LockMode::kNone) return true;
   }
+  for (const auto& view : database.own) {
+    if (view.held.wal_open) return true;
+  }
+  return false;
 }
 
 }  // namespace
+
+std::string OneLine(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  std::string line;
+  while (true) {
+    text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+    if (text.empty()) return line;
+    const std::string_view word = text.substr(0, text.find_first_of(kSpace));
+    if (!line.empty()) line += ' ';
+    line += word;
+    text.remove_prefix(word.size());
+  }
+}
 
 std::string WithCommas(std::uint64_t number) {
   const std::string digits = std::to_string(number);
@@ -65,6 +100,29 @@ std::string DescribeHolder(const Look& look, const LockFacts& lock) {
   return text;
 }
 
+std::string DescribeAge(const Look& look, const LockFacts& lock) {
+  if (const auto age_ms = look.AgeMs(lock.since)) return " for " + HumanDuration(*age_ms);
+  const auto most_ms = lock.pid ? ProcessAgeMs(*lock.pid) : std::nullopt;
+  if (!most_ms) return {};
+  return " for at most " + HumanDuration(*most_ms) + " (its process is no older)";
+}
+
+std::string DescribeSnapshot(const Look& look, const Snapshot& snapshot) {
+  std::string text = "a read snapshot";
+  if (snapshot.slot) text += " on read slot " + std::to_string(*snapshot.slot);
+  if (snapshot.frame) text += " at frame " + WithCommas(*snapshot.frame);
+  if (snapshot.behind_frames.value_or(0) > 0) {
+    text += ", " + WithCommas(*snapshot.behind_frames) +
+            (*snapshot.behind_frames == 1 ? " frame behind" : " frames behind");
+  }
+  if (const std::string age = DescribeAge(look, snapshot.lock); !age.empty()) text += "," + age;
+  if (const auto* view = snapshot.lock.view) {
+    if (view->held.autocommit == ledger::Autocommit::kOff) text += ", explicit transaction";
+    if (view->held.autocommit == ledger::Autocommit::kOn) text += ", unfinished statement";
+  }
+  return text;
+}
+
 std::string DescribeDatabase(const Database& database) {
   if (!database.wal_mode) {
     if (!database.header) return database.bytes == 0 ? "empty" : "not readable";
@@ -74,7 +132,8 @@ std::string DescribeDatabase(const Database& database) {
   if (!database.wal_index) {
     std::string text = "WAL";
     if (database.header) text += ", " + std::to_string(database.header->page_size) + "-byte pages";
-    return text + ", " + HumanBytes(database.wal_bytes) + " of WAL, no wal-index in use";
+    text += ", " + HumanBytes(database.wal_bytes) + " of WAL, ";
+    return text + (WalIndexInUse(database) ? "its wal-index cannot be read" : "nobody has it open");
   }
   const format::WalIndex& wal = *database.wal_index;
   return "WAL, " + std::to_string(wal.page_size) + "-byte pages, " + WithCommas(wal.max_frame) +
@@ -93,10 +152,13 @@ std::string DescribeWal(const Look& look, const Database& database) {
 
 std::string DescribeLocks(const Look& look, const Database& database) {
   std::string text;
+  std::string last;
   for (const LockFacts& lock : CollectLocks(look, database)) {
-    if (!text.empty()) text += "; ";
-    text += DescribeHolder(look, lock);
-    text += lock.granted ? ": " : ": waits for ";
+    const std::string holder = DescribeHolder(look, lock);
+    if (holder != last) text += (last.empty() ? "" : "; ") + holder + ": ";
+    if (holder == last) text += ", ";
+    last = holder;
+    if (!lock.granted) text += "waits for ";
     text += std::string(Name(lock.resource)) + " " + Name(lock.mode);
     if (const auto age_ms = look.AgeMs(lock.since)) text += " for " + HumanDuration(*age_ms);
     if (lock.verified == false) text += " (LOST: the kernel does not have it)";

@@ -32,8 +32,8 @@ std::span<const Table> AllTables();
 // By name, with or without the prefix lockscope_; null for no such table.
 const Table* FindTable(std::string_view name);
 
-// A JSON array of objects, keys in the order of the columns; "[]" for no rows. Text that is not UTF-8 is
-// repaired with U+FFFD. `indent` < 0: on one line.
+// A JSON array of objects, keys in the order of the columns; "[]" for no rows. Text that is not
+// UTF-8 is repaired with U+FFFD. `indent` < 0: on one line.
 std::string ToJson(const Table& table, const Rows& rows, int indent = -1);
 
 }  // namespace lockscope::insight

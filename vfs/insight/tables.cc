@@ -41,20 +41,19 @@ Row CommonColumns(const Look& look, const Database& database, const LockFacts& l
 }
 
 void Append(Row& row, Row more) {
-  row.insert(row.end(), std::make_move_iterator(more.begin()),
-             std::make_move_iterator(more.end()));
+  row.insert(row.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
 // ---- lockscope_connections ----
 
 constexpr std::array kConnectionColumns = {
-    String("database"),         Integer("pid"),         String("process"),
-    Integer("connection"),      String("since"),        Integer("age_ms"),
-    String("sql"),              String("source"),       String("opened"),
-    String("pid_start"),        Integer("thread"),      String("application"),
-    String("vfs"),              String("sqlite_version"), String("sqlite_source_id"),
-    String("state"),            String("journal_mode"), Integer("autocommit"),
-    Integer("busy_count"),      String("last_busy")};
+    String("database"),    Integer("pid"),           String("process"),
+    Integer("connection"), String("since"),          Integer("age_ms"),
+    String("sql"),         String("source"),         String("opened"),
+    String("pid_start"),   Integer("thread"),        String("application"),
+    String("vfs"),         String("sqlite_version"), String("sqlite_source_id"),
+    String("state"),       String("journal_mode"),   Integer("autocommit"),
+    Integer("busy_count"), String("last_busy")};
 
 Rows ConnectionRows(const Look& look, const Asker&) {
   Rows rows;
@@ -62,9 +61,7 @@ Rows ConnectionRows(const Look& look, const Asker&) {
     for (const ConnectionFacts& facts : CollectConnections(look, database)) {
       const ledger::ConnectionView* view = facts.view;
       const HostSqlite host = view != nullptr ? CurrentHostSqlite() : HostSqlite{};
-      const auto known = [](const std::string& text) {
-        return text.empty() ? Null() : Text(text);
-      };
+      const auto known = [](const std::string& text) { return text.empty() ? Null() : Text(text); };
       rows.push_back({Text(database.path),
                       Maybe(facts.pid),
                       Opt(look.ProcessName(facts.pid)),
@@ -93,9 +90,9 @@ Rows ConnectionRows(const Look& look, const Asker&) {
 // ---- lockscope_locks ----
 
 constexpr std::array kLockColumns = {
-    String("database"),   Integer("pid"),        String("process"), Integer("connection"),
-    String("since"),      Integer("age_ms"),     String("sql"),     String("source"),
-    String("file"),       Integer("inode"),      String("resource"), String("mode"),
+    String("database"),    Integer("pid"),       String("process"),  Integer("connection"),
+    String("since"),       Integer("age_ms"),    String("sql"),      String("source"),
+    String("file"),        Integer("inode"),     String("resource"), String("mode"),
     Integer("first_byte"), Integer("last_byte"), Integer("granted"), Integer("verified")};
 
 FileId FileOf(const Database& database, const LockFacts& lock) {
@@ -123,10 +120,10 @@ Rows LockRows(const Look& look, const Asker&) {
 // ---- lockscope_snapshots ----
 
 constexpr std::array kSnapshotColumns = {
-    String("database"), Integer("pid"),           String("process"),      Integer("connection"),
-    String("since"),    Integer("age_ms"),        String("sql"),          String("source"),
-    Integer("slot"),    Integer("mark"),          Integer("frame"),       Integer("behind_frames"),
-    String("pins"),     Integer("pinned_bytes"),  Integer("autocommit"),  Integer("open_statements")};
+    String("database"), Integer("pid"),          String("process"),     Integer("connection"),
+    String("since"),    Integer("age_ms"),       String("sql"),         String("source"),
+    Integer("slot"),    Integer("mark"),         Integer("frame"),      Integer("behind_frames"),
+    String("pins"),     Integer("pinned_bytes"), Integer("autocommit"), Integer("open_statements")};
 
 Rows SnapshotRows(const Look& look, const Asker& asker) {
   Rows rows;
@@ -149,12 +146,20 @@ Rows SnapshotRows(const Look& look, const Asker& asker) {
 
 // ---- lockscope_wal ----
 
-constexpr std::array kWalColumns = {
-    String("database"),       Integer("page_size"),      Integer("frames"),
-    Integer("backfilled"),    Integer("pending_frames"), Integer("wal_bytes"),
-    Integer("live_bytes"),    Integer("database_pages"), Integer("salt1"),
-    Integer("salt2"),         Integer("oldest_snapshot_frame"),
-    Integer("oldest_snapshot_age_ms"), Integer("backfill_pinned_by"), Integer("restart_pinned_by")};
+constexpr std::array kWalColumns = {String("database"),
+                                    Integer("page_size"),
+                                    Integer("frames"),
+                                    Integer("backfilled"),
+                                    Integer("pending_frames"),
+                                    Integer("wal_bytes"),
+                                    Integer("live_bytes"),
+                                    Integer("database_pages"),
+                                    Integer("salt1"),
+                                    Integer("salt2"),
+                                    Integer("oldest_snapshot_frame"),
+                                    Integer("oldest_snapshot_age_ms"),
+                                    Integer("backfill_pinned_by"),
+                                    Integer("restart_pinned_by")};
 
 Value PinnedBy(const std::vector<Snapshot>& snapshots, Pin pin) {
   const Snapshot* strongest = StrongestPin(snapshots, pin);
@@ -210,9 +215,9 @@ Rows WalRows(const Look& look, const Asker&) {
 // ---- lockscope_events ----
 
 constexpr std::array kEventColumns = {
-    String("database"),  Integer("pid"),      String("process"),   Integer("connection"),
-    String("source"),    Integer("seq"),      String("at"),        Integer("monotonic_ns"),
-    String("operation"), String("resource"),  String("from_mode"), String("to_mode"),
+    String("database"),  Integer("pid"),         String("process"),   Integer("connection"),
+    String("source"),    Integer("seq"),         String("at"),        Integer("monotonic_ns"),
+    String("operation"), String("resource"),     String("from_mode"), String("to_mode"),
     String("result"),    Integer("duration_ns"), Integer("lost")};
 
 ledger::DatabaseFilter Of(const Database& database) {
@@ -231,15 +236,14 @@ void AddEvents(const Look& look, const Database& database, std::vector<TimedRow>
     for (const auto& recorded : connection.events) {
       const Event& event = recorded.event;
       const bool measured = recorded.duration_ticks != ledger::kNotMeasured;
-      rows.push_back(
-          {recorded.at,
-           {Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-            Int(connection.info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
-            Opt(look.Since(recorded.at)), Int(look.timeline().MonotonicNs(recorded.at)),
-            Text(Name(event.operation)), Text(event.ResourceName()), Text(Name(event.from)),
-            Text(Name(event.to)), Text(ResultName(event.result)),
-            measured ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
-            Int(connection.lost)}});
+      rows.push_back({recorded.at,
+                      {Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
+                       Int(connection.info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
+                       Opt(look.Since(recorded.at)), Int(look.timeline().MonotonicNs(recorded.at)),
+                       Text(Name(event.operation)), Text(event.ResourceName()),
+                       Text(Name(event.from)), Text(Name(event.to)), Text(ResultName(event.result)),
+                       measured ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
+                       Int(connection.lost)}});
     }
   }
 }
@@ -271,7 +275,8 @@ void AppendPercentiles(const Look& look, const ledger::HistogramCounts& counts, 
     Append(row, {Null(), Null(), Null()});
     return;
   }
-  Append(row, {micros(counts.Percentile(0.5)), micros(counts.Percentile(0.99)), micros(counts.max)});
+  Append(row,
+         {micros(counts.Percentile(0.5)), micros(counts.Percentile(0.99)), micros(counts.max)});
 }
 
 Rows StatRows(const Look& look, const Asker&) {
@@ -285,9 +290,10 @@ Rows StatRows(const Look& look, const Asker&) {
       const ledger::StatCounts& counts = kinds.at(i);
       if (counts.Empty()) continue;
       const ledger::StatKind kind = ledger::StatKindOf(i);
-      Row row = {Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-                 Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
-                 Int(counts.acquired), Int(counts.released), Int(counts.refused)};
+      Row row = {
+          Text(database.path),       Int(look.pid()),           Opt(look.ProcessName(look.pid())),
+          Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
+          Int(counts.acquired),      Int(counts.released),      Int(counts.refused)};
       AppendPercentiles(look, counts.wait, row);
       AppendPercentiles(look, counts.hold, row);
       rows.push_back(std::move(row));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -31,10 +32,15 @@ std::string DatabaseOfSidecar(const std::string& path) {
 
 Status CheckHeader(const std::string& path, const kernel::FileStat& facts) {
   if (facts.bytes == 0) return {};
-  const auto fd = kernel::ReadableDescriptor(path, facts.id, kernel::OpenFiles::Scan());
-  if (!fd.ok()) return fd.status();
   std::array<std::uint8_t, format::kDatabaseHeaderBytes> bytes{};
-  const auto read = kernel::ReadAt(fd.value(), facts.id, 0, bytes);
+  std::optional<std::size_t> read;
+  // A borrowed descriptor may be closed by its owner at any time: then there is another way.
+  constexpr int kAttempts = 5;
+  for (int attempt = 0; attempt < kAttempts && !read; ++attempt) {
+    const auto fd = kernel::ReadableDescriptor(path, facts.id, kernel::OpenFiles::Scan());
+    if (!fd.ok()) return fd.status();
+    read = kernel::ReadAt(fd.value(), facts.id, 0, bytes);
+  }
   if (!read) return {SQLITE_CANTOPEN, "cannot read " + path};
   if (!format::DecodeDatabaseHeader(std::span(bytes).first(*read))) {
     return {SQLITE_NOTADB, path + " is not an SQLite database"};

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 
@@ -141,12 +142,16 @@ std::optional<bool> ProcessHasOpen(std::int64_t pid, std::uint64_t st_dev, std::
   return AnyDescriptor(pid, st_dev, inode, [](int) { return std::optional<bool>(true); });
 }
 
-std::optional<bool> ProcessHoldsLock(std::int64_t pid, std::uint64_t st_dev, std::uint64_t inode) {
+std::optional<bool> ProcessHoldsLock(std::int64_t pid, std::uint64_t st_dev, std::uint64_t inode,
+                                     const PosixLock* lock) {
   const std::string directory = "/proc/" + std::to_string(pid) + "/fdinfo/";
   return AnyDescriptor(pid, st_dev, inode, [&](int fd) -> std::optional<bool> {
     const auto text = ReadProcText(directory + std::to_string(fd));
     if (!text) return std::nullopt;
-    return !ParseFdinfoLocks(*text).empty();
+    const auto held = ParseFdinfoLocks(*text);
+    return std::any_of(held.begin(), held.end(), [lock](const PosixLock& other) {
+      return lock == nullptr || (other.write == lock->write && other.bytes == lock->bytes);
+    });
   });
 }
 

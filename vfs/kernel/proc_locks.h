@@ -49,7 +49,9 @@ std::optional<std::vector<PosixLock>> ReadOwnLocks(int fd);
 // Does the process have the file open (/proc/PID/fd)? Enough for one that waits for a lock.
 std::optional<bool> ProcessHasOpen(std::int64_t pid, std::uint64_t st_dev, std::uint64_t inode);
 
-// Does it, and hold a POSIX lock on it (the descriptor's "lock:" lines in /proc/PID/fdinfo)?
-std::optional<bool> ProcessHoldsLock(std::int64_t pid, std::uint64_t st_dev, std::uint64_t inode);
+// Does it, and hold a POSIX lock on it (the descriptor's "lock:" lines in /proc/PID/fdinfo)? Given a
+// `lock`, one of its type and bytes: a process may hold another on the other file of these numbers.
+std::optional<bool> ProcessHoldsLock(std::int64_t pid, std::uint64_t st_dev, std::uint64_t inode,
+                                     const PosixLock* lock = nullptr);
 
 }  // namespace lockscope::kernel

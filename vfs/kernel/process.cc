@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 #include <memory>
@@ -187,6 +188,13 @@ std::string_view TakeLine(std::string_view& rest) noexcept {
   const std::string_view line = rest.substr(0, rest.find('\n'));
   rest.remove_prefix(std::min(line.size() + 1, rest.size()));
   return line;
+}
+
+std::optional<std::int64_t> OwnPidInProc() {
+  std::array<char, 32> link{};
+  const ssize_t bytes = readlink("/proc/self", link.data(), link.size());
+  if (bytes <= 0) return std::nullopt;
+  return ParseNumber<std::int64_t>(std::string_view(link.data(), static_cast<std::size_t>(bytes)));
 }
 
 }  // namespace lockscope::kernel

@@ -12,6 +12,10 @@
 
 namespace lockscope::kernel {
 
+// This process's number as /proc knows it: not getpid()'s where /proc was mounted by another pid
+// namespace, as some containers do. Null where there is no /proc.
+std::optional<std::int64_t> OwnPidInProc();
+
 inline constexpr std::size_t kProcessNameChars = 200;
 
 // The command line, its NULs as spaces, control characters as '?', cut at kProcessNameChars

@@ -40,8 +40,8 @@ bool CpuHasInvariantTsc() {
 // The kernel's own verdict: it tests the counters of all cores against each other and gives the
 // clock source up when they disagree.
 bool KernelTrustsTsc() {
-  const int fd =
-      open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+  const int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                      O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   std::array<char, 32> text{};
   const ssize_t n = read(fd, text.data(), text.size());
@@ -113,7 +113,7 @@ std::int64_t Timeline::RealtimeNs(Ticks ticks) const {
 
 std::string FormatUtc(std::int64_t realtime_ns) {
   std::int64_t ms = realtime_ns / 1'000'000;
-  if (realtime_ns < 0) ms -= 1;
+  if (realtime_ns % 1'000'000 < 0) ms -= 1;
   time_t seconds = static_cast<time_t>(ms / 1000);
   std::int64_t rest = ms % 1000;
   if (rest < 0) {

@@ -13,8 +13,12 @@ constexpr std::uint8_t ShmMask(int offset, int count) {
   return static_cast<std::uint8_t>(((1U << count) - 1U) << offset);
 }
 
+constexpr std::uint8_t Without(std::uint8_t bits, std::uint8_t mask) {
+  return static_cast<std::uint8_t>(bits & ~mask);
+}
+
 // Without a statement to tell by, a refused request that is not repeated for so long has been given
-// up: about two seconds of a usual counter.
+// up.
 constexpr Ticks kGivenUpTicks = Ticks{1} << 32;
 
 }  // namespace
@@ -25,45 +29,28 @@ const char* Name(JournalMode mode) {
   return kNames.at(static_cast<std::size_t>(mode));
 }
 
-// ---- the parts of every recording: the caller holds an Update ----
-
-inline void Connection::Publish(const CallContext& context, Ticks now) noexcept {
-  held_.autocommit = context.autocommit;
-  record_.slot.words.held.Store(held_.Pack());
+// REQUIRES: an Update is under way.
+void Connection::Publish(const HeldBits& held, const CallContext& context, Ticks now) noexcept {
+  record_.slot.words.held.Store(hot::WithAutocommit(held.Pack(), context.autocommit));
   record_.slot.words.last_call.Store(now);
 }
 
-inline void Connection::TakeSql(SqlSlot slot, const CallContext& context) noexcept {
+// REQUIRES: an Update is under way.
+void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept {
   const auto index = static_cast<std::size_t>(slot);
   auto& words = record_.slot.words;
-  const StatementText* statement = context.statement;
-  if (statement == nullptr || !statement->known()) {
+  sql_id_[index] = statement != nullptr ? statement->id() : 0;
+  if (sql_id_[index] == 0) {
     words.sql_bytes[index].Store(0);
     return;
   }
   const std::string_view text = statement->text();
-  if (sql_source_[index] != statement || sql_version_[index] != statement->version()) {
-    sql_source_[index] = statement;
-    sql_version_[index] = statement->version();
-    const char* from = text.data();  // kSqlBytes long: whole words may be copied
-    for (std::size_t word = 0; word * 8 < text.size(); ++word) {
-      std::uint64_t value = 0;
-      std::memcpy(&value, from + word * 8, 8);
-      words.sql[index][word].Store(value);
-    }
+  for (std::size_t word = 0; word * 8 < text.size(); ++word) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, text.data() + word * 8, 8);  // the buffer behind it is whole words long
+    words.sql[index][word].Store(value);
   }
   words.sql_bytes[index].Store(text.size());
-}
-
-inline void Connection::CountGrant(Resource resource, LockMode mode, Ticks) noexcept {
-  record_.stats[StatIndex(resource, mode)].acquired.Add(1);
-}
-
-inline void Connection::CountRelease(Resource resource, LockMode mode, Ticks since,
-                                     Ticks now) noexcept {
-  auto& kind = record_.stats[StatIndex(resource, mode)];
-  kind.released.Add(1);
-  kind.hold.Record(now > since ? now - since : 0);
 }
 
 // ---- refusals and waits ----
@@ -88,7 +75,7 @@ void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now)
                             mode == LockMode::kShared && wanted->to == LockMode::kShared;
   if (!covers && !another_slot) return;
   const Ticks since = words.want_since.Own();
-  record_.stats[StatIndex(wanted->resource, wanted->to)].wait.Record(now > since ? now - since : 0);
+  record_.stats.wait(StatIndex(wanted->resource, wanted->to)).Record(now > since ? now - since : 0);
   ForgetWait();
 }
 
@@ -97,7 +84,7 @@ void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
   auto& words = record_.slot.words;
   for (int i = 0; i < wanted.count; ++i) {
     const auto resource = static_cast<Resource>(static_cast<int>(wanted.resource) + i);
-    record_.stats[StatIndex(resource, wanted.to)].refused.Add(1);
+    record_.stats.counters(StatIndex(resource, wanted.to)).refused.Add(1);
   }
   {
     const Update update(record_.slot.sequence);
@@ -116,46 +103,53 @@ void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
     }
     words.want_last.Store(now);
     words.want.Store(wanted.Pack());
-    TakeSql(SqlSlot::kWant, context);
+    TakeSql(SqlSlot::kWant, context.statement);
     want_statement_ = context.statement_number;
-    Publish(context, now);
+    Publish(held(), context, now);
   }
-  record_.ring.Append(wanted.Pack(), now, duration);
+  if (duration == kNotMeasured) {
+    record_.ring.Append(wanted.Pack(), now);
+  } else {
+    record_.ring.AppendMeasured(wanted.Pack(), now, duration);
+  }
 }
 
 // ---- the database file ----
 
 void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& context) noexcept {
-  const LockMode before = held_.database;
-  if (record_.slot.words.want.Own() != 0) [[unlikely]] {
+  HeldBits bits = held();
+  const LockMode before = bits.database;
+  if (HasRefusal()) [[unlikely]] {
     ReviewWait(now, context);
     EndWait(Resource::kDatabase, 1, level, now);
   }
   if (level > before) {
     const Update update(record_.slot.sequence);
-    held_.database = level;
-    held_.database_levels = static_cast<std::uint8_t>(held_.database_levels | Bit(level));
+    bits.database = level;
+    bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(level));
     record_.slot.words.database_since[LevelIndex(level)].Store(now);
-    TakeSql(SqlSlot::kDatabase, context);
-    Publish(context, now);
+    TakeSql(SqlSlot::kDatabase, context.statement);
+    Publish(bits, context, now);
   }
-  if (level > before) CountGrant(Resource::kDatabase, level, now);
-  record_.ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(), now);
+  if (level > before) CountGrant(Resource::kDatabase, level);
+  record_.ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
+                      now);
 }
 
-void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result,
-                                 Ticks duration, Ticks now,
-                                 const CallContext& context) noexcept {
-  const LockMode before = held_.database;
-  if (record_.slot.words.want.Own() != 0) ReviewWait(now, context);
+void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result, Ticks duration,
+                                 Ticks now, const CallContext& context) noexcept {
+  HeldBits bits = held();
+  const LockMode before = bits.database;
+  if (HasRefusal()) ReviewWait(now, context);
   if (actual > before) {
     const Update update(record_.slot.sequence);
-    held_.database = actual;
-    held_.database_levels = static_cast<std::uint8_t>(held_.database_levels | Bit(actual));
+    bits.database = actual;
+    bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(actual));
     record_.slot.words.database_since[LevelIndex(actual)].Store(now);
-    TakeSql(SqlSlot::kDatabase, context);
-    CountGrant(Resource::kDatabase, actual, now);
+    TakeSql(SqlSlot::kDatabase, context.statement);
+    Publish(bits, context, now);
   }
+  if (actual > before) CountGrant(Resource::kDatabase, actual);
   Refused(Event{.operation = Operation::kLock,
                 .from = before,
                 .to = wanted,
@@ -163,25 +157,27 @@ void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result,
           duration, now, context);
 }
 
-void Connection::ReleaseLevelsAbove(LockMode level, Ticks now) noexcept {
-  for (LockMode held : {LockMode::kExclusive, LockMode::kPending, LockMode::kReserved,
-                        LockMode::kShared}) {
-    if (held <= level || !held_.Holds(held)) continue;
-    CountRelease(Resource::kDatabase, held,
-                 record_.slot.words.database_since[LevelIndex(held)].Own(), now);
-    held_.database_levels = static_cast<std::uint8_t>(held_.database_levels & ~Bit(held));
+void Connection::ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept {
+  for (LockMode released :
+       {LockMode::kExclusive, LockMode::kPending, LockMode::kReserved, LockMode::kShared}) {
+    if (released <= level || !held.Holds(released)) continue;
+    CountRelease(Resource::kDatabase, released,
+                 record_.slot.words.database_since[LevelIndex(released)].Own(), now);
+    held.database_levels = Without(held.database_levels, Bit(released));
   }
-  held_.database = level;
+  held.database = level;
 }
 
 void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
                                   const CallContext& context) noexcept {
-  const LockMode before = held_.database;
-  if (record_.slot.words.want.Own() != 0) [[unlikely]] ReviewWait(now, context);
+  HeldBits bits = held();
+  const LockMode before = bits.database;
+  if (HasRefusal()) [[unlikely]]
+    ReviewWait(now, context);
   if (level < before) {
+    ReleaseLevelsAbove(level, bits, now);
     const Update update(record_.slot.sequence);
-    ReleaseLevelsAbove(level, now);
-    Publish(context, now);
+    Publish(bits, context, now);
   }
   record_.ring.Append(Event{.operation = Operation::kUnlock,
                             .from = before,
@@ -193,7 +189,7 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
 
 void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept {
   record_.ring.Append(Event{.operation = Operation::kCheckReserved,
-                            .from = held_.database,
+                            .from = held().database,
                             .to = reserved ? LockMode::kReserved : LockMode::kNone,
                             .result = static_cast<std::uint16_t>(result)}
                           .Pack(),
@@ -205,28 +201,26 @@ void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept 
 void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                            const CallContext& context, const SnapshotFacts& facts) noexcept {
   const Resource resource = ShmResource(offset);
-  auto& words = record_.slot.words;
-  if (words.want.Own() != 0) [[unlikely]] {
+  if (HasRefusal()) [[unlikely]] {
     ReviewWait(now, context);
     EndWait(resource, count, mode, now);
   }
+  if (mode == LockMode::kShared) {
+    ReadSlotLocked(offset, now, context, facts);
+    return;
+  }
+  auto& words = record_.slot.words;
   {
     const Update update(record_.slot.sequence);
-    auto& mask = mode == LockMode::kShared ? held_.shm_shared : held_.shm_exclusive;
-    mask = static_cast<std::uint8_t>(mask | ShmMask(offset, count));
+    HeldBits bits = held();
+    bits.shm_exclusive = static_cast<std::uint8_t>(bits.shm_exclusive | ShmMask(offset, count));
     for (int i = offset; i < offset + count; ++i) {
       words.shm_since[static_cast<std::size_t>(i)].Store(now);
     }
-    if (mode == LockMode::kShared) {
-      words.snapshot_frame.Store(facts.max_frame);
-      words.snapshot_salts.Store(facts.salts);
-      TakeSql(SqlSlot::kRead, context);
-    } else if (!IsReadSlot(resource)) {
-      TakeSql(SqlSlotOf(resource), context);
-    }
-    Publish(context, now);
+    if (!IsReadSlot(resource)) TakeSql(SqlSlotOf(resource), context.statement);
+    Publish(bits, context, now);
   }
-  for (int i = offset; i < offset + count; ++i) CountGrant(ShmResource(i), mode, now);
+  for (int i = offset; i < offset + count; ++i) CountGrant(ShmResource(i), mode);
   record_.ring.Append(Event{.operation = Operation::kShmLock,
                             .resource = resource,
                             .count = static_cast<std::uint8_t>(count),
@@ -235,13 +229,13 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                       now);
 }
 
-void Connection::ShmRefused(int offset, int count, LockMode mode, int result,
-                            Ticks duration, Ticks now, const CallContext& context) noexcept {
-  if (record_.slot.words.want.Own() != 0) ReviewWait(now, context);
+void Connection::ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration,
+                            Ticks now, const CallContext& context) noexcept {
+  if (HasRefusal()) ReviewWait(now, context);
   Refused(Event{.operation = Operation::kShmLock,
                 .resource = ShmResource(offset),
                 .count = static_cast<std::uint8_t>(count),
-                .from = held_.Shm(offset),
+                .from = held().Shm(offset),
                 .to = mode,
                 .result = static_cast<std::uint16_t>(result)},
           duration, now, context);
@@ -249,22 +243,21 @@ void Connection::ShmRefused(int offset, int count, LockMode mode, int result,
 
 void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, Ticks now,
                              const CallContext& context) noexcept {
-  auto& words = record_.slot.words;
-  const LockMode before = held_.Shm(offset);
-  const std::uint8_t released = static_cast<std::uint8_t>(
-      (held_.shm_shared | held_.shm_exclusive) & ShmMask(offset, count));
-  if (words.want.Own() != 0) [[unlikely]] ReviewWait(now, context);
+  if (HasRefusal()) [[unlikely]]
+    ReviewWait(now, context);
+  HeldBits bits = held();
+  const LockMode before = bits.Shm(offset);
+  const auto released =
+      static_cast<std::uint8_t>((bits.shm_shared | bits.shm_exclusive) & ShmMask(offset, count));
   if (result == 0) {
     const Update update(record_.slot.sequence);
-    held_.shm_shared = static_cast<std::uint8_t>(held_.shm_shared & ~released);
-    held_.shm_exclusive = static_cast<std::uint8_t>(held_.shm_exclusive & ~released);
-    Publish(context, now);
+    bits.shm_shared = Without(bits.shm_shared, released);
+    bits.shm_exclusive = Without(bits.shm_exclusive, released);
+    Publish(bits, context, now);
   }
-  if (result == 0) {
-    for (int i = offset; i < offset + count; ++i) {
-      if ((released >> static_cast<unsigned>(i) & 1U) == 0) continue;
-      CountRelease(ShmResource(i), mode, words.shm_since[static_cast<std::size_t>(i)].Own(), now);
-    }
+  for (int i = offset; result == 0 && i < offset + count; ++i) {
+    if ((released >> static_cast<unsigned>(i) & 1U) == 0) continue;
+    ReleaseShm(i, mode, now);
   }
   record_.ring.Append(Event{.operation = Operation::kShmUnlock,
                             .resource = ShmResource(offset),
@@ -275,39 +268,42 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
                       now);
 }
 
+void Connection::ReleaseShm(int offset, LockMode mode, Ticks now) noexcept {
+  CountRelease(ShmResource(offset), mode,
+               record_.slot.words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
+}
+
 void Connection::ShmMapped(Ticks now) noexcept {
   {
     const Update update(record_.slot.sequence);
-    held_.wal_open = true;
     record_.slot.words.open_since.Store(now);
-    record_.slot.words.held.Store(held_.Pack());
+    record_.slot.words.held.Store(record_.slot.words.held.Own() | kHeldWalOpen);
   }
-  CountGrant(Resource::kWalOpen, LockMode::kShared, now);
-  record_.ring.Append(Event{.operation = Operation::kShmMap,
-                            .resource = Resource::kWalOpen,
-                            .to = LockMode::kShared}
-                          .Pack(),
-                      now);
+  CountGrant(Resource::kWalOpen, LockMode::kShared);
+  record_.ring.Append(
+      Event{
+          .operation = Operation::kShmMap, .resource = Resource::kWalOpen, .to = LockMode::kShared}
+          .Pack(),
+      now);
 }
 
 void Connection::ShmUnmapped(Ticks now) noexcept {
-  if (!held_.wal_open) return;
-  const Ticks since = record_.slot.words.open_since.Own();
-  {
-    // SQLite has let every slot go by now; a VFS that is told to unmap lets go of the rest itself.
-    const Update update(record_.slot.sequence);
-    for (int i = 0; i < kShmLockCount; ++i) {
-      if (const LockMode mode = held_.Shm(i); mode != LockMode::kNone) {
-        CountRelease(ShmResource(i), mode,
-                     record_.slot.words.shm_since[static_cast<std::size_t>(i)].Own(), now);
-      }
-    }
-    held_.shm_shared = 0;
-    held_.shm_exclusive = 0;
-    held_.wal_open = false;
-    record_.slot.words.held.Store(held_.Pack());
+  HeldBits bits = held();
+  if (!bits.wal_open) return;
+  // SQLite has let every slot go by now; a VFS that is told to unmap lets go of the rest itself.
+  for (int i = 0; i < kShmLockCount; ++i) {
+    const LockMode mode = bits.Shm(i);
+    if (mode == LockMode::kNone) continue;
+    ReleaseShm(i, mode, now);
   }
-  CountRelease(Resource::kWalOpen, LockMode::kShared, since, now);
+  bits.shm_shared = 0;
+  bits.shm_exclusive = 0;
+  bits.wal_open = false;
+  {
+    const Update update(record_.slot.sequence);
+    record_.slot.words.held.Store(bits.Pack());
+  }
+  CountRelease(Resource::kWalOpen, LockMode::kShared, record_.slot.words.open_since.Own(), now);
   record_.ring.Append(Event{.operation = Operation::kShmUnmap,
                             .resource = Resource::kWalOpen,
                             .from = LockMode::kShared}
@@ -317,15 +313,13 @@ void Connection::ShmUnmapped(Ticks now) noexcept {
 
 void Connection::ReleaseEverything(Ticks now) noexcept {
   ShmUnmapped(now);
-  if (held_.database != LockMode::kNone) DatabaseUnlocked(LockMode::kNone, 0, now, CallContext{});
+  if (held().database != LockMode::kNone) DatabaseUnlocked(LockMode::kNone, 0, now, CallContext{});
 }
 
 // REQUIRES: no reader is inside record_ (the ledger's mutex is held) and no writer uses it.
 void Connection::Reset() {
-  held_ = HeldBits{};
   want_statement_ = 0;
-  sql_version_.fill(0);
-  sql_source_.fill(nullptr);
+  sql_id_.fill(0);
   journal_mode_.store(JournalMode::kDelete);
   {
     const Update update(record_.slot.sequence);

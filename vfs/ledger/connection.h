@@ -4,8 +4,8 @@
 // connection; SQLite lets only one be. Everything they write is in Words, readable from any thread.
 // They take no mutex, make no system call, allocate nothing and never fail.
 //
-// Owner: the Ledger. A Connection is never deallocated: after Ledger::Close() it stays readable (its
-// events are history) until it is used again for another database.
+// Owner: the Ledger. A Connection is never deallocated: after Ledger::Close() it stays readable
+// (its events are history) until it is used again for another database.
 #pragma once
 
 #include <array>
@@ -33,21 +33,21 @@ struct ConnectionRecord {
 // What is known of a connection when it is opened. Constant from then on.
 struct ConnectionInfo {
   std::uint64_t id = 0;
-  std::string path;        // absolute, as SQLite's xFullPathname made it
-  FileId database;         // unknown where the VFS below has no file of that name
-  std::string vfs;         // "lockscope/unix"
-  bool posix_locks = false;      // the VFS at the bottom locks the database with fcntl, as "unix" does
+  std::string path;          // absolute, as SQLite's xFullPathname made it
+  FileId database;           // unknown where the VFS below has no file of that name
+  std::string vfs;           // "lockscope/unix"
+  bool posix_locks = false;  // the VFS at the bottom locks the database with fcntl, as "unix" does
   bool posix_shm_locks = false;  // and the wal-index too ("unix-excl" does not)
   std::int64_t thread = 0;       // that opened it, as the operating system numbers it
   Ticks opened = 0;
 };
 
-// The rollback-journal mode that the connection asked for by PRAGMA journal_mode; kDelete is SQLite's own
-// default. Whether the database is in WAL mode is not told by this.
+// The rollback-journal mode that the connection asked for by PRAGMA journal_mode; kDelete is
+// SQLite's own default. Whether the database is in WAL mode is not told by this.
 enum class JournalMode : std::uint8_t { kDelete, kTruncate, kPersist, kMemory, kOff, kWal };
 const char* Name(JournalMode mode);
 
-// The statement that runs now, where it is known: see StatementText.
+// Whose call it is: the statement that runs now, and the state of its connection.
 struct CallContext {
   const StatementText* statement = nullptr;  // null: not known
   std::uint64_t statement_number = 0;        // changes when a statement begins; 0: not known
@@ -66,16 +66,22 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // xLock and xUnlock of the database file, after the VFS below has answered `result`.
+  // ---- the hot pair: a read slot, shared, while nothing is being waited for ----
+  // REQUIRES: !HasRefusal().
+  void ReadSlotLocked(int offset, Ticks now, const CallContext& context,
+                      const SnapshotFacts& facts) noexcept;
+  void ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept;
+
+  // ---- xLock and xUnlock of the database file, after the VFS below has answered `result` ----
   void DatabaseLocked(LockMode level, Ticks now, const CallContext& context) noexcept;
-  // `actual` is what the VFS below says it holds after the refusal: PENDING may have stayed. `duration`
-  // of the call, or kNotMeasured.
-  void DatabaseRefused(LockMode wanted, LockMode actual, int result, Ticks duration,
-                       Ticks now, const CallContext& context) noexcept;
+  // `actual` is what the VFS below says it holds after the refusal: PENDING may have stayed.
+  // `duration` of the call, or kNotMeasured.
+  void DatabaseRefused(LockMode wanted, LockMode actual, int result, Ticks duration, Ticks now,
+                       const CallContext& context) noexcept;
   void DatabaseUnlocked(LockMode level, int result, Ticks now, const CallContext& context) noexcept;
   void ReservedChecked(bool reserved, int result, Ticks now) noexcept;
 
-  // xShmLock.
+  // ---- xShmLock ----
   void ShmLocked(int offset, int count, LockMode mode, Ticks now, const CallContext& context,
                  const SnapshotFacts& facts) noexcept;
   void ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration, Ticks now,
@@ -85,51 +91,119 @@ class Connection {
 
   void ShmMapped(Ticks now) noexcept;
   void ShmUnmapped(Ticks now) noexcept;
-  // From the thread whose request was refused last; outside an Update, since that thread may have left
-  // the connection to another by now.
+  // From the thread whose request was refused last; outside an Update, since that thread may have
+  // left the connection to another by now.
   void Sleeping(bool asleep) noexcept { record_.slot.words.sleeping.Store(asleep ? 1 : 0); }
   void AskedJournalMode(JournalMode mode) noexcept { journal_mode_.store(mode); }
   JournalMode asked_journal_mode() const noexcept { return journal_mode_.load(); }
 
-  bool Holds(LockMode level) const noexcept { return held_.database >= level; }
-  LockMode HeldShm(int offset) const noexcept { return held_.Shm(offset); }
-  bool WalOpen() const noexcept { return held_.wal_open; }
-  bool HasRefusal() const noexcept { return record_.slot.words.want.Own() != 0; }
+  HeldBits held() const noexcept { return HeldBits::Unpack(record_.slot.words.held.Own()); }
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
   bool Idle() const noexcept {
-    const LockMode kept = held_.wal_open ? LockMode::kShared : LockMode::kNone;
-    return held_.shm_shared == 0 && held_.shm_exclusive == 0 && held_.database <= kept;
+    constexpr std::uint64_t kShm =
+        std::uint64_t{0xff} << kHeldSharedShift | std::uint64_t{0xff} << kHeldExclusiveShift;
+    const std::uint64_t bits = record_.slot.words.held.Own();
+    const std::uint64_t kept = (bits & kHeldWalOpen) != 0 ? 1 : 0;
+    return (bits & kShm) == 0 && (bits & 0xff) <= kept;
   }
+  bool InAutocommit() const noexcept {
+    const std::uint64_t bits = record_.slot.words.held.Own() >> kHeldAutocommitShift;
+    return (bits & 0xff) == static_cast<std::uint64_t>(Autocommit::kOn);
+  }
+  bool WalOpen() const noexcept { return (record_.slot.words.held.Own() & kHeldWalOpen) != 0; }
+  bool HasRefusal() const noexcept { return record_.slot.words.want.Own() != 0; }
   std::uint64_t id() const noexcept { return id_.load(std::memory_order_relaxed); }
 
  private:
   friend class Ledger;
 
-  void Publish(const CallContext& context, Ticks now) noexcept;
-  void TakeSql(SqlSlot slot, const CallContext& context) noexcept;
-  void CountGrant(Resource resource, LockMode mode, Ticks now) noexcept;
-  void CountRelease(Resource resource, LockMode mode, Ticks since, Ticks now) noexcept;
+  void Publish(const HeldBits& held, const CallContext& context, Ticks now) noexcept;
+  void TakeSql(SqlSlot slot, const StatementText* statement) noexcept;
+  void CopySql(SqlSlot slot, const StatementText* statement) noexcept;
+  void CountGrant(Resource resource, LockMode mode) noexcept {
+    record_.stats.counters(StatIndex(resource, mode)).acquired.Add(1);
+  }
+  void CountRelease(Resource resource, LockMode mode, Ticks since, Ticks now) noexcept {
+    const std::size_t kind = StatIndex(resource, mode);
+    record_.stats.counters(kind).released.Add(1);
+    record_.stats.hold(kind).Record(now > since ? now - since : 0);
+  }
+  void ReleaseShm(int offset, LockMode mode, Ticks now) noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
   void EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept;
   void ForgetWait() noexcept { record_.slot.words.want.Store(0); }
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
-  void ReleaseLevelsAbove(LockMode level, Ticks now) noexcept;
+  void ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept;
   void ReleaseEverything(Ticks now) noexcept;
   void Reset();
 
-  HeldBits held_;  // the writer's own copy of slot.words.held
+  std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown
   std::uint64_t want_statement_ = 0;
-  std::array<std::uint64_t, kSqlSlots> sql_version_{};
-  std::array<const StatementText*, kSqlSlots> sql_source_{};
   std::atomic<std::uint64_t> id_{0};
   std::atomic<JournalMode> journal_mode_{JournalMode::kDelete};
   ConnectionRecord record_;
 
   // Guarded by the ledger's mutex.
   ConnectionInfo info_;
-  FileId shm_;                                   // the -shm, from when it was mapped
+  FileId shm_;                                        // the -shm, from when it was opened
   const volatile std::uint8_t* wal_index_ = nullptr;  // its first page, while mapped
   bool open_ = false;
 };
+
+// ---- the hot pair, inline: about forty instructions each ----
+
+inline void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept {
+  const std::uint64_t text = statement != nullptr ? statement->id() : 0;
+  if (sql_id_[static_cast<std::size_t>(slot)] != text) [[unlikely]]
+    CopySql(slot, statement);
+}
+
+namespace hot {
+
+inline constexpr std::uint64_t kAutocommitMask = std::uint64_t{0xff} << kHeldAutocommitShift;
+
+constexpr std::uint64_t WithAutocommit(std::uint64_t held, Autocommit autocommit) {
+  return (held & ~kAutocommitMask) | static_cast<std::uint64_t>(autocommit) << kHeldAutocommitShift;
+}
+
+constexpr std::uint64_t ReadSlotEvent(Operation operation, int offset, LockMode from, LockMode to) {
+  return Event{.operation = operation, .resource = Resource::kDatabase, .from = from, .to = to}
+             .Pack() |
+         static_cast<std::uint64_t>(ShmResource(offset)) << 8;
+}
+
+}  // namespace hot
+
+inline void Connection::ReadSlotLocked(int offset, Ticks now, const CallContext& context,
+                                       const SnapshotFacts& facts) noexcept {
+  auto& words = record_.slot.words;
+  const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
+  {
+    const Update update(record_.slot.sequence);
+    words.shm_since[static_cast<std::size_t>(offset)].Store(now);
+    words.snapshot_frame.Store(facts.max_frame);
+    words.snapshot_salts.Store(facts.salts);
+    TakeSql(SqlSlot::kRead, context.statement);
+    words.held.Store(hot::WithAutocommit(words.held.Own() | bit, context.autocommit));
+    words.last_call.Store(now);
+  }
+  CountGrant(ShmResource(offset), LockMode::kShared);
+  record_.ring.Append(
+      hot::ReadSlotEvent(Operation::kShmLock, offset, LockMode::kNone, LockMode::kShared), now);
+}
+
+inline void Connection::ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept {
+  auto& words = record_.slot.words;
+  const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
+  {
+    const Update update(record_.slot.sequence);
+    words.held.Store(hot::WithAutocommit(words.held.Own() & ~bit, autocommit));
+    words.last_call.Store(now);
+  }
+  CountRelease(ShmResource(offset), LockMode::kShared,
+               words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
+  record_.ring.Append(
+      hot::ReadSlotEvent(Operation::kShmUnlock, offset, LockMode::kShared, LockMode::kNone), now);
+}
 
 }  // namespace lockscope::ledger

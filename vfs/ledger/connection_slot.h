@@ -1,25 +1,30 @@
-// ConnectionSlot: what one connection holds and asks for, now. Fixed layout, whole words, no pointers:
-// it can lie in this process's memory or in a file that other processes read.
+// ConnectionSlot: what one connection holds and asks for, now. Fixed layout, whole words, no
+// pointers: it can lie in this process's memory or in a file that other processes read.
 //
-// Written by its own connection only, inside an Update of `sequence`; read by anybody as word.h tells.
-// The same template gives the live form (of Words) and the form of a reader's copy (of plain integers).
+// The words that every read transaction writes come first: with the sequence they are two cache
+// lines.
+//
+// Written by its own connection only, inside an Update of `sequence`; read by anybody as word.h
+// tells. The same template gives the live form (of Words) and the form of a reader's copy (of plain
+// integers).
 //
 //   words    field                what it holds
 //   1        held                 packed, see HeldBits
-//   4        database_since       ticks of the grant of SHARED, RESERVED, PENDING, EXCLUSIVE
-//   8        shm_since            ticks of the grant of each wal-index lock, by xShmLock's offset
-//   1        open_since           ticks when the wal-index was mapped
 //   1        last_call            ticks of the last lock call
 //   1        snapshot_frame       mxFrame when the read lock was granted
 //   1        snapshot_salts       the eight bytes of the salts of that moment, as they stand there
 //   1        want                 a refused request, packed as an Event; 0 for none
+//   8        shm_since            ticks of the grant of each wal-index lock, by xShmLock's offset
+//   4        database_since       ticks of the grant of SHARED, RESERVED, PENDING, EXCLUSIVE
+//   1        open_since           ticks when the wal-index was opened
 //   3        want_since, want_last, want_gap   ticks: first refusal, last one, between the last two
 //   1        want_refusals        how often it was refused
 //   1        sleeping             1 while the connection's thread is in xSleep because of it
 //   1        busy_count           refused requests since the connection was opened
 //   1        last_busy            ticks of the last of them; 0 for never
 //   5        sql_bytes            length of the texts below; 0: not known
-//   5 × 128  sql                  statement that took: the database lock, the read slot, the write lock,
+//   5 × 128  sql                  statement that took: the database lock, the read slot, the write
+//   lock,
 //                                 the checkpoint or recovery lock; that made the refused request
 #pragma once
 
@@ -52,6 +57,12 @@ enum class Autocommit : std::uint8_t { kUnknown = 0, kOff = 1, kOn = 2 };
 // bit 24-31  wal-index locks held exclusively, by offset
 // bit 32-39  Autocommit, as at the last lock call
 // bit 40     the wal-index is mapped
+inline constexpr int kHeldLevelsShift = 8;
+inline constexpr int kHeldSharedShift = 16;
+inline constexpr int kHeldExclusiveShift = 24;
+inline constexpr int kHeldAutocommitShift = 32;
+inline constexpr std::uint64_t kHeldWalOpen = std::uint64_t{1} << 40;
+
 struct HeldBits {
   LockMode database = LockMode::kNone;
   std::uint8_t database_levels = 0;
@@ -64,7 +75,8 @@ struct HeldBits {
     return static_cast<std::uint64_t>(database) | static_cast<std::uint64_t>(database_levels) << 8 |
            static_cast<std::uint64_t>(shm_shared) << 16 |
            static_cast<std::uint64_t>(shm_exclusive) << 24 |
-           static_cast<std::uint64_t>(autocommit) << 32 | static_cast<std::uint64_t>(wal_open) << 40;
+           static_cast<std::uint64_t>(autocommit) << 32 |
+           static_cast<std::uint64_t>(wal_open) << 40;
   }
   // Out-of-range values, which only a hostile source has, become the weakest.
   static constexpr HeldBits Unpack(std::uint64_t word) {
@@ -92,13 +104,13 @@ struct HeldBits {
 template <class W>
 struct SlotLayout {
   W held;
-  std::array<W, 4> database_since;
-  std::array<W, kShmLockCount> shm_since;
-  W open_since;
   W last_call;
   W snapshot_frame;
   W snapshot_salts;
   W want;
+  std::array<W, kShmLockCount> shm_since;
+  std::array<W, 4> database_since;
+  W open_since;
   W want_since;
   W want_last;
   W want_gap;
@@ -120,8 +132,8 @@ struct alignas(64) ConnectionSlot {
   std::atomic<std::uint64_t> sequence{0};
   SlotLayout<Word> words;
 
-  // A consistent copy; false where the writer was in mid-update all the while (it was stopped there,
-  // or is very busy): then nothing is known of it for the moment. Never waits long.
+  // A consistent copy; false where the writer was in mid-update all the while (it was stopped
+  // there, or is very busy): then nothing is known of it for the moment. Never waits long.
   bool Read(SlotCopy& copy) const;
 };
 

@@ -11,11 +11,14 @@ std::vector<RecordedEvent> EventRing::Read(std::uint64_t& lost) const {
   events.reserve(static_cast<std::size_t>(head - first));
   for (std::uint64_t number = first; number < head; ++number) {
     const Entry& entry = entries_[number & (kRingEvents - 1)];
-    const auto event = Event::Unpack(entry.event.Load());
-    const RecordedEvent recorded{.number = number,
-                                 .at = entry.at.Load(),
-                                 .event = event.value_or(Event{}),
-                                 .duration_ticks = entry.duration.Load()};
+    const std::uint64_t word = entry.event.Load();
+    const auto event = Event::Unpack(word & ~kMeasured);
+    const bool measured = (word & kMeasured) != 0;
+    const RecordedEvent recorded{
+        .number = number,
+        .at = entry.at.Load(),
+        .event = event.value_or(Event{}),
+        .duration_ticks = measured ? durations_[number & (kRingEvents - 1)].Load() : kNotMeasured};
     events.push_back(recorded);
   }
   // Whatever the writer may have reached meanwhile is left out: all below `now` - kRingEvents is

@@ -1,7 +1,7 @@
 // EventRing: the last lock calls of one connection. Written by it, read by anybody; nobody waits.
 //
-// Event number N (from 0) lies at position N % kRingEvents and is complete once `head` is above N. A
-// reader copies, then loads `head` again: what may have been overwritten meanwhile is left out.
+// Event number N (from 0) lies at position N % kRingEvents and is complete once `head` is above N.
+// A reader copies, then loads `head` again: what may have been overwritten meanwhile is left out.
 #pragma once
 
 #include <array>
@@ -17,6 +17,8 @@ namespace lockscope::ledger {
 
 inline constexpr std::uint64_t kRingEvents = 512;  // a power of two
 inline constexpr std::uint64_t kNotMeasured = ~std::uint64_t{0};
+// In the entry's first word, above the packed Event: its duration was measured.
+inline constexpr std::uint64_t kMeasured = std::uint64_t{1} << 63;
 
 struct RecordedEvent {
   std::uint64_t number = 0;
@@ -27,13 +29,16 @@ struct RecordedEvent {
 
 class EventRing {
  public:
-  void Append(std::uint64_t packed_event, Ticks at, std::uint64_t duration = kNotMeasured) noexcept {
+  void Append(std::uint64_t packed_event, Ticks at) noexcept {
     const std::uint64_t number = head_.Own();
     Entry& entry = entries_[number & (kRingEvents - 1)];
     entry.event.Store(packed_event);
     entry.at.Store(at);
-    entry.duration.Store(duration);
     head_.Store(number + 1);
+  }
+  void AppendMeasured(std::uint64_t packed_event, Ticks at, Ticks duration) noexcept {
+    durations_[head_.Own() & (kRingEvents - 1)].Store(duration);
+    Append(packed_event | kMeasured, at);
   }
   // Oldest first. `lost` = how many events before the first of them the ring no longer has.
   std::vector<RecordedEvent> Read(std::uint64_t& lost) const;
@@ -43,10 +48,10 @@ class EventRing {
   struct Entry {
     Word event;
     Word at;
-    Word duration;
   };
-  std::array<Entry, kRingEvents> entries_;
   Word head_;
+  alignas(64) std::array<Entry, kRingEvents> entries_;  // four to a cache line
+  std::array<Word, kRingEvents> durations_;             // of the events that were measured
 };
 
 }  // namespace lockscope::ledger

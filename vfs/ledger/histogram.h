@@ -1,6 +1,6 @@
 // Histogram: durations in logarithmic buckets, four to an octave, written by one thread.
 //
-// Bucket 0 holds everything below 2^kFirstOctave ticks (about 100 ns), the last one everything from
+// Bucket 0 holds everything below 2^kFirstOctave ticks, the last one everything from
 // 2^(kFirstOctave + kOctaves) ticks on (hours). A percentile is therefore right to about 12 %.
 #pragma once
 

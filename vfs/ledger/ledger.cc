@@ -11,7 +11,8 @@ namespace {
 
 // Closed connections whose events are kept until their record is needed again.
 constexpr std::size_t kKeptClosed = 32;
-// Databases without an open connection whose counters are kept; beyond, the one closed longest ago goes.
+// Databases without an open connection whose counters are kept; beyond, the one closed longest ago
+// goes.
 constexpr std::size_t kKeptTotals = 1024;
 
 ForkSafeMutex& Mutex() {
@@ -21,6 +22,11 @@ ForkSafeMutex& Mutex() {
 
 bool Chosen(const DatabaseFilter& filter, const ConnectionInfo& info) {
   return !filter || filter(info.path, info.database);
+}
+
+// For what is closed: its inode may be another file's by now.
+bool ChosenByPath(const DatabaseFilter& filter, const std::string& path) {
+  return !filter || filter(path, FileId{});
 }
 
 // Reads what SQLite and other processes write without any ordering: a torn value is possible and
@@ -95,16 +101,15 @@ void Ledger::Close(Connection& connection) {
 void Ledger::FoldStats(Connection& connection) {
   try {
     Totals& totals = totals_[connection.info_.path];
-    totals.id = connection.info_.database;
     totals.closed_last = ++closings_;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
       const StatCounts counts = connection.record_.stats.Copy(i);
       if (!counts.Empty()) totals.kinds[i].Merge(counts);
     }
     if (totals_.size() <= kKeptTotals) return;
-    totals_.erase(std::min_element(totals_.begin(), totals_.end(), [](const auto& a, const auto& b) {
-      return a.second.closed_last < b.second.closed_last;
-    }));
+    totals_.erase(std::min_element(
+        totals_.begin(), totals_.end(),
+        [](const auto& a, const auto& b) { return a.second.closed_last < b.second.closed_last; }));
   } catch (const std::bad_alloc&) {
     // Less information; the connection is closed all the same.
   }
@@ -147,7 +152,9 @@ std::vector<ConnectionEvents> Ledger::Events(const DatabaseFilter& filter) {
   std::vector<ConnectionEvents> all;
   for (const auto* list : {&closed_, &open_}) {
     for (const Connection* connection : *list) {
-      if (connection->info_.id == 0 || !Chosen(filter, connection->info_)) continue;
+      const ConnectionInfo& info = connection->info_;
+      if (info.id == 0) continue;
+      if (connection->open_ ? !Chosen(filter, info) : !ChosenByPath(filter, info.path)) continue;
       ConnectionEvents& events = all.emplace_back();
       events.info = connection->info_;
       events.open = connection->open_;
@@ -167,7 +174,7 @@ std::vector<DatabaseStats> Ledger::Stats(const DatabaseFilter& filter) {
     stats.kinds.at(kind).Merge(counts);
   };
   for (const auto& [path, totals] : totals_) {
-    if (filter && !filter(path, totals.id)) continue;
+    if (!ChosenByPath(filter, path)) continue;
     for (const auto& [kind, counts] : totals.kinds) add(path, kind, counts);
   }
   for (const Connection* connection : open_) {

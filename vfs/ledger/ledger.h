@@ -1,10 +1,10 @@
 // Ledger: every connection of this process that goes through the shim, and what closed ones left.
 //
-// Threads: any. Opening, closing and looking take one mutex; recording (class Connection) takes none.
-// Lookers copy what they need while they hold it and go.
+// Threads: any. Opening, closing and looking take one mutex; recording (class Connection) takes
+// none. Lookers copy what they need while they hold it and go.
 //
-// Fork: POSIX locks are not inherited, so a forked child starts with an empty ledger; the records of
-// connections that it inherited stay writable memory and appear nowhere.
+// Fork: POSIX locks are not inherited, so a forked child starts with an empty ledger; the records
+// of connections that it inherited stay writable memory and appear nowhere.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ struct DatabaseStats {
   std::array<StatCounts, kStatKinds> kinds;
 };
 
-// Chooses databases by what is known of them. An empty function chooses all.
+// Chooses databases by what is known of them; of closed ones that is the path alone (their inode may
+// be another file's by now). An empty function chooses all.
 using DatabaseFilter = std::function<bool(const std::string& path, const FileId& id)>;
 
 class Ledger {
@@ -52,28 +53,27 @@ class Ledger {
   Connection* Open();
   // The VFS below has opened it: from now on it is in the tables. Gives it its number.
   void Opened(Connection& connection, ConnectionInfo info);
-  // Lets go of whatever it still held, keeps its events and adds its counters to its database's. Also
-  // for a record whose opening failed. Harmless for a record inherited through fork().
+  // Lets go of whatever it still held, keeps its events and adds its counters to its database's.
+  // Also for a record whose opening failed. Harmless for a record inherited through fork().
   void Close(Connection& connection);
 
   // The -shm has been opened; `shm` is unknown where there is no such file.
   void WalIndexOpened(Connection& connection, const FileId& shm);
-  // xShmMap has handed out the first page of the wal-index / it is about to be taken away. `page` stays
-  // readable until Unmapping() has returned.
+  // xShmMap has handed out the first page of the wal-index / it is about to be taken away. `page`
+  // stays readable until Unmapping() has returned.
   void Mapped(Connection& connection, const volatile std::uint8_t* page);
   void Unmapping(Connection& connection);
 
   std::vector<ConnectionView> Connections(const DatabaseFilter& filter);
   std::vector<ConnectionEvents> Events(const DatabaseFilter& filter);
   std::vector<DatabaseStats> Stats(const DatabaseFilter& filter);
-  // The head of the wal-index as an open connection has it mapped (the only way to see one that is in
-  // memory, as unix-excl's). False where no chosen connection has one.
+  // The head of the wal-index as an open connection has it mapped (the only way to see one that is
+  // in memory, as unix-excl's). False where no chosen connection has one.
   bool CopyWalIndex(const DatabaseFilter& filter,
                     std::array<std::uint8_t, format::kWalIndexHeadBytes>& bytes);
 
  private:
   struct Totals {
-    FileId id;
     std::uint64_t closed_last = 0;  // for choosing what to forget
     std::map<std::size_t, StatCounts> kinds;
   };

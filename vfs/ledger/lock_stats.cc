@@ -10,27 +10,28 @@ void StatCounts::Merge(const StatCounts& other) {
   wait.Merge(other.wait);
 }
 
-StatCounts LockStats::Copy(std::size_t index) const {
-  const Kind& kind = kinds_.at(index);
+StatCounts LockStats::Copy(std::size_t kind) const {
+  const Counters& counters = counters_.at(kind);
   StatCounts counts;
   // Releases first: a reader may find more acquired than released and held, never fewer.
-  counts.released = kind.released.Load();
-  counts.acquired = kind.acquired.Load();
-  counts.refused = kind.refused.Load();
+  counts.released = counters.released.Load();
+  counts.acquired = counters.acquired.Load();
+  counts.refused = counters.refused.Load();
   if (counts.Empty()) return counts;
-  counts.hold = kind.hold.Copy();
-  counts.wait = kind.wait.Copy();
+  counts.hold = histograms_.at(kind).hold.Copy();
+  counts.wait = histograms_.at(kind).wait.Copy();
   return counts;
 }
 
 void LockStats::Clear() {
-  for (Kind& kind : kinds_) {
-    if (kind.acquired.Own() == 0 && kind.refused.Own() == 0) continue;
-    kind.acquired.Store(0);
-    kind.released.Store(0);
-    kind.refused.Store(0);
-    kind.hold.Clear();
-    kind.wait.Clear();
+  for (std::size_t kind = 0; kind < kStatKinds; ++kind) {
+    Counters& counters = counters_.at(kind);
+    if (counters.acquired.Own() == 0 && counters.refused.Own() == 0) continue;
+    counters.acquired.Store(0);
+    counters.released.Store(0);
+    counters.refused.Store(0);
+    histograms_.at(kind).hold.Clear();
+    histograms_.at(kind).wait.Clear();
   }
 }
 

@@ -49,22 +49,29 @@ struct StatCounts {
   void Merge(const StatCounts& other);
 };
 
+// The counters lie apart from the histograms: those of the five read slots are two cache lines.
 class LockStats {
  public:
-  struct Kind {
+  struct Counters {
     Word acquired;
     Word released;
     Word refused;
+  };
+  struct Histograms {
     Histogram hold;
     Histogram wait;
   };
 
-  Kind& operator[](std::size_t index) noexcept { return kinds_[index]; }
-  StatCounts Copy(std::size_t index) const;
+  Counters& counters(std::size_t kind) noexcept { return counters_[kind]; }
+  const Counters& counters(std::size_t kind) const noexcept { return counters_[kind]; }
+  Histogram& hold(std::size_t kind) noexcept { return histograms_[kind].hold; }
+  Histogram& wait(std::size_t kind) noexcept { return histograms_[kind].wait; }
+  StatCounts Copy(std::size_t kind) const;
   void Clear();
 
  private:
-  std::array<Kind, kStatKinds> kinds_;
+  std::array<Counters, kStatKinds> counters_;
+  std::array<Histograms, kStatKinds> histograms_;
 };
 
 }  // namespace lockscope::ledger

@@ -1,6 +1,7 @@
 #include "ledger/statement_text.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <string>
 
@@ -14,8 +15,8 @@ bool IsWordChar(char c) {
          c == '$' || static_cast<unsigned char>(c) >= 0x80;
 }
 
-// Just enough of SQL's lexical rules to find words: comments and blanks are skipped, a quoted name is
-// one token without its quotes, everything else that is no word is a token of one character.
+// Just enough of SQL's lexical rules to find words: comments and blanks are skipped, a quoted name
+// is one token without its quotes, everything else that is no word is a token of one character.
 class Words {
  public:
   explicit Words(std::string_view sql) : rest_(sql) {}
@@ -42,6 +43,8 @@ class Words {
     while (!rest_.empty()) {
       if (std::strchr(" \t\r\n\f", rest_.front()) != nullptr) {
         rest_.remove_prefix(1);
+      } else if (rest_.starts_with("\xef\xbb\xbf")) {
+        rest_.remove_prefix(3);  // a byte order mark is a blank to SQLite
       } else if (rest_.starts_with("--")) {
         rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
       } else if (rest_.starts_with("/*")) {
@@ -54,7 +57,12 @@ class Words {
   }
 
   bool Quoted(char close, Token& token) {
-    const std::size_t end = rest_.find(close, 1);
+    std::size_t end = rest_.find(close, 1);
+    // Doubled, it is part of the name.
+    while (close != ']' && end != std::string_view::npos &&
+           rest_.substr(end + 1, 1).starts_with(close)) {
+      end = rest_.find(close, end + 2);
+    }
     const std::size_t stop = end == std::string_view::npos ? rest_.size() : end;
     token = {rest_.substr(1, stop - 1), close == '\''};
     rest_.remove_prefix(std::min(stop + 1, rest_.size()));
@@ -65,9 +73,8 @@ class Words {
 };
 
 bool Same(std::string_view text, std::string_view lower) {
-  return text.size() == lower.size() &&
-         std::equal(text.begin(), text.end(), lower.begin(),
-                    [](char a, char b) { return Lower(a) == b; });
+  return text.size() == lower.size() && std::equal(text.begin(), text.end(), lower.begin(),
+                                                   [](char a, char b) { return Lower(a) == b; });
 }
 
 bool ContainsKeyParameter(std::string_view text) {
@@ -86,7 +93,7 @@ bool AttachCarriesKey(Words& words) {
 }
 
 bool PragmaCarriesKey(Words& words) {
-  static constexpr std::array<std::string_view, 6> kKeys = {"key",       "rekey",   "hexkey",
+  static constexpr std::array<std::string_view, 6> kKeys = {"key",      "rekey",   "hexkey",
                                                             "hexrekey", "textkey", "textrekey"};
   Words::Token name;
   Words::Token after;
@@ -100,6 +107,13 @@ bool PragmaCarriesKey(Words& words) {
 std::size_t CutAt(const char* text, std::size_t limit) {
   while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
   return limit;
+}
+
+// Whether a statement that begins so may be ATTACH or PRAGMA, perhaps behind EXPLAIN, a comment, or
+// a byte order mark.
+bool MayCarryKey(char first) {
+  const char c = Lower(first);
+  return c == 'a' || c == 'p' || c == 'e' || !IsWordChar(c) || c == '\xef';
 }
 
 }  // namespace
@@ -120,28 +134,27 @@ bool CarriesKey(std::string_view sql) {
 }
 
 void StatementText::Assign(const char* sql) noexcept {
-  if (sql == nullptr) {
-    known_ = false;
-    return;
-  }
-  const std::size_t length = strnlen(sql, kSqlBytes + 1);
-  const bool cut = length > kSqlBytes;
-  const bool same = version_ != 0 && cut == cut_ && (cut || length == compared_) &&
-                    std::memcmp(text_.data(), sql, compared_) == 0;
-  if (same) {
+  if (sql != nullptr && id_ != 0 && Same(sql)) {
     known_ = true;
     return;
   }
-  Copy(sql, length);
+  known_ = false;
+  if (sql != nullptr) Copy(sql);
 }
 
-void StatementText::Copy(const char* sql, std::size_t length) noexcept {
+bool StatementText::Same(const char* sql) const noexcept {
+  if (!cut_) return std::strcmp(text_.data(), sql) == 0;
+  return std::strncmp(text_.data(), sql, compared_) == 0 && sql[compared_] != 0 &&
+         strnlen(sql + compared_, kSqlBytes) > kSqlBytes - compared_;
+}
+
+void StatementText::Copy(const char* sql) noexcept {
   static constexpr std::string_view kEllipsis = "\xe2\x80\xa6";  // …
-  const char first = Lower(*sql);  // of "attach", "pragma", "explain", a comment …
-  const bool may_be_secret = first == 'a' || first == 'p' || !IsWordChar(first) || first == 'e';
-  known_ = false;
+  static std::atomic<std::uint64_t> next_id{1};
+  const std::size_t length = strnlen(sql, kSqlBytes + 1);
+  id_ = 0;
   try {
-    if (may_be_secret && CarriesKey(sql)) return;
+    if (MayCarryKey(*sql) && CarriesKey(sql)) return;
   } catch (...) {  // no memory to look: withheld
     return;
   }
@@ -153,7 +166,8 @@ void StatementText::Copy(const char* sql, std::size_t length) noexcept {
     std::memcpy(text_.data() + compared_, kEllipsis.data(), kEllipsis.size());
     bytes_ += kEllipsis.size();
   }
-  ++version_;
+  text_.at(bytes_) = 0;
+  id_ = next_id.fetch_add(1, std::memory_order_relaxed);
   known_ = true;
 }
 

@@ -1,7 +1,7 @@
 // StatementText: the running statement's text, copied only when it differs from the last one.
 //
-// Never bound values: the text is the statement as prepared. Statements that carry a key (ATTACH … KEY,
-// PRAGMA key and its kin) are withheld: for them nothing is known.
+// Never bound values: the text is the statement as prepared. Statements that carry a key (ATTACH …
+// KEY, PRAGMA key and its kin) are withheld: for them nothing is known.
 #pragma once
 
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace lockscope::ledger {
 
-// Whether a statement may carry a key: any ATTACH with the word KEY or "key=" in it, and PRAGMA key,
-// rekey, hexkey, hexrekey, textkey, textrekey, with or without a schema.
+// Whether a statement may carry a key: any ATTACH with the word KEY or "key=" in it, and PRAGMA
+// key, rekey, hexkey, hexrekey, textkey, textrekey, with or without a schema.
 bool CarriesKey(std::string_view sql);
 
 class StatementText {
@@ -23,21 +23,22 @@ class StatementText {
   void Assign(const char* sql) noexcept;
   void Forget() noexcept { known_ = false; }
 
+  // Names the text, among all texts of the process, while it is known; 0 while it is not.
+  std::uint64_t id() const noexcept { return known_ ? id_ : 0; }
   bool known() const noexcept { return known_; }
-  // Changes with every new text; never 0.
-  std::uint64_t version() const noexcept { return version_; }
   // Cut at kSqlBytes, on a character's border, with "…" as its end where it was cut.
   std::string_view text() const noexcept { return {text_.data(), bytes_}; }
 
  private:
-  void Copy(const char* sql, std::size_t length) noexcept;
+  bool Same(const char* sql) const noexcept;
+  void Copy(const char* sql) noexcept;
 
-  std::uint64_t version_ = 0;
-  std::size_t bytes_ = 0;    // of text_
-  std::size_t compared_ = 0; // how much of text_ is the statement's own beginning: all but the "…"
+  std::uint64_t id_ = 0;
+  std::size_t bytes_ = 0;     // of text_
+  std::size_t compared_ = 0;  // how much of text_ is the statement's own beginning: all but the "…"
   bool cut_ = false;
   bool known_ = false;
-  alignas(8) std::array<char, kSqlBytes> text_{};
+  alignas(8) std::array<char, kSqlBytes + 8> text_{};  // zero-terminated
 };
 
 }  // namespace lockscope::ledger

@@ -2,9 +2,9 @@
 //
 // The reader's rule: load the sequence (even), load the words, load the sequence again; the words
 // belong together if both are the same. Correct without fences, because the words themselves are
-// stored with release and loaded with acquire order: whoever sees a word of a later update also sees
-// the odd sequence number before it, and the second load of the sequence cannot move before the loads
-// of the words. On x86-64 all of these are plain moves. ThreadSanitizer understands them.
+// stored with release and loaded with acquire order: whoever sees a word of a later update also
+// sees the odd sequence number before it, and the second load of the sequence cannot move before
+// the loads of the words. On x86-64 all of these are plain moves. ThreadSanitizer understands them.
 #pragma once
 
 #include <atomic>

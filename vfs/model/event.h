@@ -28,9 +28,9 @@ struct Event {
   std::uint8_t count = 1;                   // how many resources, from `resource` on
   LockMode from = LockMode::kNone;
   LockMode to = LockMode::kNone;
-  std::uint16_t result = 0;                 // SQLite's extended code
+  std::uint16_t result = 0;  // SQLite's extended code
 
-  std::uint64_t Pack() const {
+  constexpr std::uint64_t Pack() const {
     return static_cast<std::uint64_t>(operation) | static_cast<std::uint64_t>(resource) << 8 |
            static_cast<std::uint64_t>(count) << 16 | static_cast<std::uint64_t>(from) << 24 |
            static_cast<std::uint64_t>(to) << 32 | static_cast<std::uint64_t>(result) << 40;

@@ -15,8 +15,8 @@ constexpr std::size_t kRanks = static_cast<std::size_t>(LockRank::kCount);
 constinit std::array<std::atomic<ForkSafeMutex*>, kRanks> g_mutexes{};
 constinit std::array<std::atomic<void (*)()>, kRanks> g_forget{};
 constinit std::atomic<bool> g_installed{false};
-// What BeforeFork took, for ReleaseAll: a mutex may register itself in between. Written by the forking
-// thread only, which holds pthread's own lock on the handlers meanwhile.
+// What BeforeFork took, for ReleaseAll: a mutex may register itself in between. Written by the
+// forking thread only, which holds pthread's own lock on the handlers meanwhile.
 constinit std::array<ForkSafeMutex*, kRanks> g_taken{};
 
 void BeforeFork() {

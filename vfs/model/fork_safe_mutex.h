@@ -1,8 +1,8 @@
 // ForkSafeMutex: a mutex that is never left locked in a forked child.
 //
-// fork() copies a mutex in whatever state another thread has it; the child would wait for ever. Every
-// ForkSafeMutex is taken before a fork and let go after it, in parent and child, in the order of rank.
-// The lock order of the whole library is therefore one list:
+// fork() copies a mutex in whatever state another thread has it; the child would wait for ever.
+// Every ForkSafeMutex is taken before a fork and let go after it, in parent and child, in the order
+// of rank. The lock order of the whole library is therefore one list:
 //
 //   1. kSettings     process-wide settings
 //   2. kTrackers     which statement tracker belongs to which database connection

@@ -1,7 +1,8 @@
 // Resource: everything SQLite locks, and the bytes on which its unix VFS locks it.
 //
-// The database file has one resource with five levels; the wal-index (-shm) has eight lock slots that
-// xShmLock addresses by offset, and byte 128, which every process that has the -shm open holds shared.
+// The database file has one resource with five levels; the wal-index (-shm) has eight lock slots
+// that xShmLock addresses by offset, and byte 128, which every process that has the -shm open holds
+// shared.
 //
 //   file       byte          fcntl type    meaning
 //   database   0x40000000    write         PENDING
@@ -37,8 +38,8 @@ enum class Resource : std::uint8_t {
   kWalOpen = 9,
 };
 inline constexpr std::size_t kResourceCount = 10;
-inline constexpr int kShmLockCount = 8;       // SQLITE_SHM_NLOCK
-inline constexpr int kShmReadOffset = 3;      // xShmLock's offset of read slot 0
+inline constexpr int kShmLockCount = 8;   // SQLITE_SHM_NLOCK
+inline constexpr int kShmReadOffset = 3;  // xShmLock's offset of read slot 0
 inline constexpr int kReadSlotCount = 5;
 
 // Every level a lock may have, weakest first. The database uses every one; the
@@ -77,17 +78,22 @@ constexpr int ReadSlot(Resource resource) {
   return static_cast<int>(resource) - static_cast<int>(Resource::kWalRead0);
 }
 
-// The bytes that carry `mode` of `resource` in SQLite's protocol, before the kernel merges anything.
+// The bytes that carry `mode` of `resource` in SQLite's protocol, before the kernel merges
+// anything.
 constexpr ByteRange ProtocolBytes(Resource resource, LockMode mode) {
   if (resource != Resource::kDatabase) {
     const std::uint64_t byte = kShmLockBase + static_cast<std::uint64_t>(ShmOffset(resource));
     return {byte, byte};
   }
   switch (mode) {
-    case LockMode::kReserved: return kReservedByte;
-    case LockMode::kPending: return kPendingByte;
-    case LockMode::kExclusive: return kExclusiveRange;
-    default: return kSharedRange;
+    case LockMode::kReserved:
+      return kReservedByte;
+    case LockMode::kPending:
+      return kPendingByte;
+    case LockMode::kExclusive:
+      return kExclusiveRange;
+    default:
+      return kSharedRange;
   }
 }
 

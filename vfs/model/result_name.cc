@@ -46,7 +46,8 @@ const char* KnownName(int code) {
     LOCKSCOPE_CODE(SQLITE_NOLFS)
     LOCKSCOPE_CODE(SQLITE_NOTADB)
 #undef LOCKSCOPE_CODE
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 

@@ -1,8 +1,8 @@
 // Status and Result: how every layer of lockscope reports failure.
 //
-// A Status carries one of SQLite's own result codes and a sentence for a person. It is the only error
-// channel inside the engine; errno is translated where it arises, and exceptions never leave a layer
-// that is called from C.
+// A Status carries one of SQLite's own result codes and a sentence for a person. It is the only
+// error channel inside the engine; errno is translated where it arises, and exceptions never leave
+// a layer that is called from C.
 #pragma once
 
 #include <sqlite3.h>
@@ -25,8 +25,8 @@ struct [[nodiscard]] Status {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}          // NOLINT: implicit by design
-  Result(Status status) : state_(std::move(status)) {}   // NOLINT: implicit by design
+  Result(T value) : state_(std::move(value)) {}         // NOLINT: implicit by design
+  Result(Status status) : state_(std::move(status)) {}  // NOLINT: implicit by design
 
   bool ok() const { return std::holds_alternative<T>(state_); }
   T& value() { return std::get<T>(state_); }

@@ -9,31 +9,46 @@
 #include "model/fork_safe_mutex.h"
 
 namespace lockscope::settings {
+namespace internal {
+
+constinit std::atomic<Switch> g_capture_sql_word{Switch::kUnset};
+
+}  // namespace internal
+
 namespace {
+
+constinit std::atomic<Switch> g_wal_reset_guard_word{Switch::kUnset};
 
 // One on/off setting: the word of the process, of the environment, and the default.
 struct SwitchSetting {
   const char* name;
   const char* environment;
-  std::atomic<Switch> process{Switch::kUnset};
+  std::atomic<Switch>& process;
   std::atomic<Switch> from_environment{Switch::kUnset};
   std::atomic<Switch> by_default{Switch::kOn};
-  Switch DatabaseSettings::* database;
+  Switch DatabaseSettings::*database;
 
-  bool InForce(const DatabaseSettings& of_database) const noexcept {
-    for (const Switch word : {process.load(std::memory_order_relaxed), of_database.*database,
-                              from_environment.load(std::memory_order_relaxed)}) {
+  // In force but for the word of the process.
+  bool Otherwise(const DatabaseSettings& of_database) const noexcept {
+    for (const Switch word :
+         {of_database.*database, from_environment.load(std::memory_order_relaxed)}) {
       if (word != Switch::kUnset) return word == Switch::kOn;
     }
     return by_default.load(std::memory_order_relaxed) == Switch::kOn;
+  }
+  bool InForce(const DatabaseSettings& of_database) const noexcept {
+    const Switch word = process.load(std::memory_order_relaxed);
+    return word == Switch::kUnset ? Otherwise(of_database) : word == Switch::kOn;
   }
 };
 
 constinit SwitchSetting g_capture_sql{.name = "capture_sql",
                                       .environment = "LOCKSCOPE_CAPTURE_SQL",
+                                      .process = internal::g_capture_sql_word,
                                       .database = &DatabaseSettings::capture_sql};
 constinit SwitchSetting g_wal_reset_guard{.name = "wal_reset_guard",
                                           .environment = "LOCKSCOPE_WAL_RESET_GUARD",
+                                          .process = g_wal_reset_guard_word,
                                           .database = &DatabaseSettings::wal_reset_guard};
 constinit std::array<SwitchSetting*, 2> g_switches = {&g_capture_sql, &g_wal_reset_guard};
 
@@ -57,9 +72,8 @@ TargetWords& Targets() {
 
 bool SameName(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; };
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) {
-           return lower(x) == lower(y);
-         });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
+                                            [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 SwitchSetting* FindSwitch(std::string_view name) {
@@ -157,8 +171,8 @@ Status SetFromUri(std::string_view name, std::string_view value, DatabaseSetting
   return {};
 }
 
-bool CaptureSql(const DatabaseSettings& database) noexcept {
-  return g_capture_sql.InForce(database);
+bool CaptureSqlOtherwise(const DatabaseSettings& database) noexcept {
+  return g_capture_sql.Otherwise(database);
 }
 
 bool WalResetGuard(const DatabaseSettings& database) noexcept {

@@ -1,7 +1,8 @@
 // Settings: what may be chosen, and whose word counts.
 //
 // The word nearest the user wins: lockscope_set() in this process, then the URI parameter of the
-// database (?lockscope_capture_sql=off), then the environment (LOCKSCOPE_CAPTURE_SQL), then the default.
+// database (?lockscope_capture_sql=off), then the environment (LOCKSCOPE_CAPTURE_SQL), then the
+// default.
 //
 //   name             values    URI  default
 //   capture_sql      on, off   yes  on
@@ -11,6 +12,7 @@
 // Threads: any. The switches are single atomic loads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,23 +31,33 @@ struct DatabaseSettings {
   Switch wal_reset_guard = Switch::kUnset;
 };
 
-// Reads the environment, once; later calls do nothing and return nothing. Returns a sentence for each
-// value that means nothing and is ignored. `bug_present` is the default of wal_reset_guard.
+// Reads the environment, once; later calls do nothing and return nothing. Returns a sentence for
+// each value that means nothing and is ignored. `bug_present` is the default of wal_reset_guard.
 std::vector<std::string> LoadEnvironment(bool bug_present);
 
 // lockscope_set(): for the whole process. The value "default" takes an earlier word back.
 // SQLITE_MISUSE, with the reason, for an unknown name or a value that means nothing.
 Status Set(std::string_view name, std::string_view value);
 
-// The value in force for a database opened with `database`; null where the setting has none (target).
-// SQLITE_MISUSE for an unknown name.
+// The value in force for a database opened with `database`; null where the setting has none
+// (target). SQLITE_MISUSE for an unknown name.
 Result<std::optional<std::string>> Get(std::string_view name, const DatabaseSettings& database);
 
-// The URI parameter "lockscope_" + name. SQLITE_MISUSE, with the reason, for an unknown name, one that
-// is no setting of a single database, or a bad value.
+// The URI parameter "lockscope_" + name. SQLITE_MISUSE, with the reason, for an unknown name, one
+// that is no setting of a single database, or a bad value.
 Status SetFromUri(std::string_view name, std::string_view value, DatabaseSettings& database);
 
-bool CaptureSql(const DatabaseSettings& database) noexcept;
+// capture_sql is asked for at every lock: all but the word of the process is fixed when a database
+// is opened, and remembered as `otherwise`.
+bool CaptureSqlOtherwise(const DatabaseSettings& database) noexcept;
+namespace internal {
+extern std::atomic<Switch> g_capture_sql_word __attribute__((visibility("hidden")));
+}  // namespace internal
+inline bool CaptureSql(bool otherwise) noexcept {
+  const Switch word = internal::g_capture_sql_word.load(std::memory_order_relaxed);
+  return word == Switch::kUnset ? otherwise : word == Switch::kOn;
+}
+
 bool WalResetGuard(const DatabaseSettings& database) noexcept;
 std::optional<std::string> Target();
 

@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
 #include <new>
 #include <string>
 #include <string_view>
@@ -86,6 +89,7 @@ struct ShimFile::Methods {
   }
 
   static sqlite3_io_methods Mirror(const sqlite3_io_methods& base);
+  static const sqlite3_io_methods* For(const sqlite3_io_methods& base);
 };
 
 // A slot that is empty below stays empty: an absent method and one that fails are not the same to
@@ -120,14 +124,47 @@ sqlite3_io_methods ShimFile::Methods::Mirror(const sqlite3_io_methods& base) {
   return methods;
 }
 
+namespace {
+
+bool SameMethods(const sqlite3_io_methods& a, const sqlite3_io_methods& b) {
+  // From the first pointer on; before it is padding.
+  constexpr std::size_t kFirst = offsetof(sqlite3_io_methods, xClose);
+  return a.iVersion == b.iVersion &&
+         std::memcmp(reinterpret_cast<const char*>(&a) + kFirst,
+                     reinterpret_cast<const char*>(&b) + kFirst, sizeof a - kFirst) == 0;
+}
+
+}  // namespace
+
+// The mirror of `base`, shared by all files whose VFS below has such a table. There are as many as
+// there are shapes of tables in the process: a handful. They live for ever, as open files point to
+// them.
+const sqlite3_io_methods* ShimFile::Methods::For(const sqlite3_io_methods& base) {
+  struct Entry {
+    sqlite3_io_methods methods;
+    const Entry* next;
+  };
+  static constinit std::atomic<const Entry*> first{nullptr};
+  const sqlite3_io_methods mirror = Mirror(base);
+  const Entry* known = first.load();
+  for (const Entry* entry = known; entry != nullptr; entry = entry->next) {
+    if (SameMethods(entry->methods, mirror)) return &entry->methods;
+  }
+  // Two threads may add the same one; either will do.
+  auto* entry = new Entry{mirror, known};
+  while (!first.compare_exchange_weak(entry->next, entry)) {
+  }
+  return &entry->methods;
+}
+
 // ---- opening and closing ----
 
 namespace {
 
 ledger::JournalMode ParseJournalMode(const char* text, ledger::JournalMode otherwise) {
-  for (auto mode : {ledger::JournalMode::kDelete, ledger::JournalMode::kTruncate,
-                    ledger::JournalMode::kPersist, ledger::JournalMode::kMemory,
-                    ledger::JournalMode::kOff, ledger::JournalMode::kWal}) {
+  for (auto mode :
+       {ledger::JournalMode::kDelete, ledger::JournalMode::kTruncate, ledger::JournalMode::kPersist,
+        ledger::JournalMode::kMemory, ledger::JournalMode::kOff, ledger::JournalMode::kWal}) {
     if (sqlite3_stricmp(text, Name(mode)) == 0) return mode;
   }
   return otherwise;
@@ -142,7 +179,8 @@ FileId IdentityOf(const char* path) {
 // "unix" from "lockscope/unix": the VFS that touches the files.
 std::string LowerVfsName(sqlite3_file* lower, const char* registered_name) {
   char* name = nullptr;
-  const int result = lower->pMethods->xFileControl(lower, SQLITE_FCNTL_VFSNAME, static_cast<void*>(&name));
+  const int result =
+      lower->pMethods->xFileControl(lower, SQLITE_FCNTL_VFSNAME, static_cast<void*>(&name));
   std::string text = result == SQLITE_OK && name != nullptr ? name : registered_name;
   sqlite3_free(name);
   return text;
@@ -152,22 +190,25 @@ std::string LowerVfsName(sqlite3_file* lower, const char* registered_name) {
 
 ShimFile::ShimFile(ShimVfs& vfs, ledger::Connection& connection,
                    const settings::DatabaseSettings& settings)
-    : base_{}, vfs_(&vfs), connection_(&connection), settings_(settings) {}
+    : base_{},
+      connection_(&connection),
+      capture_sql_(settings::CaptureSqlOtherwise(settings)),
+      vfs_(&vfs),
+      settings_(settings) {}
 
 void ShimFile::Opened(const char* path) {
   path_ = path;
   const std::string lower_name = LowerVfsName(lower(), vfs_->base()->zName);
   const std::string_view bottom = std::string_view(lower_name).substr(lower_name.rfind('/') + 1);
-  ledger::Ledger::Process().Opened(
-      *connection_, {.path = path,
-                     .database = IdentityOf(path),
-                     .vfs = vfs_->name() + "/" + lower_name,
-                     .posix_locks = bottom == "unix" || bottom == "unix-excl",
-                     .posix_shm_locks = bottom == "unix",
-                     .thread = gettid(),
-                     .opened = ledger::Now()});
-  methods_ = Methods::Mirror(*lower()->pMethods);
-  base_.pMethods = &methods_;
+  ledger::Ledger::Process().Opened(*connection_,
+                                   {.path = path,
+                                    .database = IdentityOf(path),
+                                    .vfs = vfs_->name() + "/" + lower_name,
+                                    .posix_locks = bottom == "unix" || bottom == "unix-excl",
+                                    .posix_shm_locks = bottom == "unix",
+                                    .thread = gettid(),
+                                    .opened = ledger::Now()});
+  base_.pMethods = Methods::For(*lower()->pMethods);
 }
 
 int ShimFile::Close() noexcept {
@@ -181,38 +222,54 @@ int ShimFile::Close() noexcept {
 
 // ---- whose call it is ----
 
-const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
-  if (!settings::CaptureSql(settings_)) return nullptr;
-  if (tracker_ != nullptr && tracker_->Follows(db)) {
-    if (const ledger::StatementText* text = tracker_->Current(db)) return text;
+inline const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
+  if (!settings::CaptureSql(capture_sql_)) return nullptr;
+  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) [[likely]] {
+    if (const ledger::StatementText* text = current_tracker_->Current(db)) return text;
   }
+  return FindStatement(db);
+}
+
+const ledger::StatementText* ShimFile::FindStatement(sqlite3* db) noexcept {
   if (found_ == nullptr) found_.reset(new (std::nothrow) ledger::StatementText());
   return found_ != nullptr && StatementTracker::Find(db, *found_) ? found_.get() : nullptr;
 }
 
-CallContext ShimFile::Context() noexcept {
+inline CallContext ShimFile::Context() noexcept {
   CallContext context = ContextWithoutText();
+  // Inside a transaction locks outlive the statement that took them: the one heard last may be over,
+  // and the application's own trace may have replaced ours since. Then it is looked for.
+  if (context.autocommit == Autocommit::kOff && current_tracker_ != nullptr &&
+      !connection_->Idle()) [[unlikely]] {
+    current_tracker_->Finished();
+  }
   if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
   return context;
 }
 
-CallContext ShimFile::ContextWithoutText() noexcept {
+inline CallContext ShimFile::ContextWithoutText() noexcept {
   CallContext context;
   sqlite3* db = db_ != nullptr ? *db_ : nullptr;
   if (db == nullptr) return context;
   context.autocommit = sqlite3_get_autocommit(db) != 0 ? Autocommit::kOn : Autocommit::kOff;
-  if (tracker_ != nullptr && tracker_->Follows(db)) {
-    context.statement_number = tracker_->statement_number();
+  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) {
+    context.statement_number = current_tracker_->statement_number();
   }
   return context;
 }
 
-void ShimFile::AfterUnlock() noexcept {
-  if (tracker_ != nullptr && connection_->Idle()) tracker_->Finished();
+// A read that began in autocommit ends in it: BEGIN would have kept the lock. One that began inside
+// a transaction ends with it, or to try again: that is asked.
+inline Autocommit ShimFile::AutocommitAfterRead() noexcept {
+  return connection_->InAutocommit() ? Autocommit::kOn : ContextWithoutText().autocommit;
+}
+
+inline void ShimFile::AfterUnlock() noexcept {
+  if (current_tracker_ != nullptr && connection_->Idle()) current_tracker_->Finished();
 }
 
 // A call that is granted at once carries one time stamp: a second would cost as much again. A call
-// that repeats a refused one is worth both.
+// that repeats a refused one is worth both. 0 for the former.
 Ticks ShimFile::RetryBegins() const noexcept {
   return connection_->HasRefusal() ? ledger::Now() : 0;
 }
@@ -232,10 +289,10 @@ int ShimFile::Lock(int level) noexcept {
   const auto wanted = static_cast<LockMode>(level);
   if (result == SQLITE_OK) {
     connection_->DatabaseLocked(wanted, now, Context());
-  } else {
-    connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, Context());
-    SleepsFor(*connection_);
+    return SQLITE_OK;
   }
+  connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, Context());
+  SleepsFor(*connection_);
   return result;
 }
 
@@ -290,7 +347,7 @@ void ShimFile::WalIndexMapped(const volatile void* page) noexcept {
   ledger::Ledger::Process().Mapped(*connection_, wal_index_);
 }
 
-ledger::SnapshotFacts ShimFile::Facts() const noexcept {
+inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
   if (wal_index_ == nullptr) return {};
   return {.max_frame = ReadShared32(wal_index_, format::kMxFrameOffset),
           .salts = ReadShared64(wal_index_, format::kSaltOffset)};
@@ -307,12 +364,33 @@ bool Covers(int offset, int count, int wanted) {
 
 }  // namespace
 
+// What every read transaction of a WAL database does twice comes first and goes straight through.
 int ShimFile::ShmLock(int offset, int count, int flags) noexcept {
-  const LockMode mode =
-      (flags & SQLITE_SHM_SHARED) != 0 ? LockMode::kShared : LockMode::kExclusive;
-  const Ticks begun = RetryBegins();
+  if (connection_->HasRefusal() || (flags & SQLITE_SHM_SHARED) == 0) [[unlikely]] {
+    return AnyShmLock(offset, count, flags);
+  }
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
   const Ticks now = ledger::Now();
+  if (result != SQLITE_OK) [[unlikely]]
+    return RecordShmLock(offset, count, flags, result, 0, now);
+  if ((flags & SQLITE_SHM_UNLOCK) != 0) {
+    connection_->ReadSlotUnlocked(offset, now, AutocommitAfterRead());
+    AfterUnlock();
+  } else {
+    connection_->ReadSlotLocked(offset, now, Context(), Facts());
+  }
+  return SQLITE_OK;
+}
+
+int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
+  const Ticks begun = RetryBegins();
+  const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
+  return RecordShmLock(offset, count, flags, result, begun, ledger::Now());
+}
+
+int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks begun,
+                            Ticks now) noexcept {
+  const LockMode mode = (flags & SQLITE_SHM_SHARED) != 0 ? LockMode::kShared : LockMode::kExclusive;
   if ((flags & SQLITE_SHM_UNLOCK) != 0) {
     connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText());
     if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
@@ -337,12 +415,13 @@ int ShimFile::ShmLock(int offset, int count, int flags) noexcept {
   return SQLITE_OK;
 }
 
-// The lock was granted below and is given back there first: SQLite, told BUSY, would never release it.
+// The lock was granted below and is given back there first: SQLite, told BUSY, would never release
+// it.
 int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
   const int unlock = (flags & ~SQLITE_SHM_LOCK) | SQLITE_SHM_UNLOCK;
   lower()->pMethods->xShmLock(lower(), offset, count, unlock);
-  connection_->ShmRefused(offset, count, LockMode::kExclusive, SQLITE_BUSY,
-                          ledger::kNotMeasured, ledger::Now(), Context());
+  connection_->ShmRefused(offset, count, LockMode::kExclusive, SQLITE_BUSY, ledger::kNotMeasured,
+                          ledger::Now(), Context());
   sqlite3_log(SQLITE_NOTICE,
               "lockscope: stopped a checkpoint of %s that met a restarted WAL (the WAL-reset bug); "
               "the next one is not affected",
@@ -351,8 +430,12 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
 }
 
 void ShimFile::ShmBarrier() noexcept {
+  if (!guard_.armed()) [[likely]] {
+    lower()->pMethods->xShmBarrier(lower());
+    return;
+  }
   lower()->pMethods->xShmBarrier(lower());
-  if (guard_.armed() && wal_index_ != nullptr) guard_.Note(wal_index_);
+  if (wal_index_ != nullptr) guard_.Note(wal_index_);
 }
 
 int ShimFile::ShmUnmap(int delete_flag) noexcept {
@@ -405,14 +488,16 @@ int ShimFile::NameVfs(void* argument) noexcept {
 }
 
 void ShimFile::LearnConnection(void* argument) noexcept {
-  // SQLite that checks its handles (SQLITE_ENABLE_API_ARMOR) reports every question about a connection
-  // that is being opened or closed: there nothing is asked, and autocommit and SQL stay unknown.
+  // SQLite that checks its handles (SQLITE_ENABLE_API_ARMOR) reports every question about a
+  // connection that is being opened or closed: there nothing is asked, and autocommit and SQL stay
+  // unknown.
   static const bool checks_handles = sqlite3_compileoption_used("ENABLE_API_ARMOR") != 0;
   if (checks_handles || argument == nullptr) return;
   db_ = static_cast<sqlite3**>(argument);
   try {
     const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;
     tracker_ = StatementTracker::For(*db_, opening);
+    current_tracker_ = tracker_.get();
     installed_tracker_ = opening && tracker_ != nullptr;
   } catch (const std::bad_alloc&) {
     tracker_.reset();

@@ -6,7 +6,8 @@
 //                      file of the VFS below, its szOsFile bytes
 //
 // Placement-constructed in xOpen, destroyed in xClose. Its method table is its own: a mirror of the
-// table below, with the same iVersion (but never above 3, the newest it knows) and the same empty slots.
+// table below, with the same iVersion (but never above 3, the newest it knows) and the same empty
+// slots.
 //
 // Threads: SQLite lets one thread at a time call the methods of one file.
 #pragma once
@@ -23,8 +24,8 @@ namespace lockscope::shim {
 
 class ShimVfs;
 
-// Our own opcode for sqlite3_file_control(): stores the number of the connection (the tables' column
-// `connection`) in a std::uint64_t.
+// Our own opcode for sqlite3_file_control(): stores the number of the connection (the tables'
+// column `connection`) in a std::uint64_t.
 inline constexpr int kFcntlConnection = 0x4c530001;
 // Stores the database's own settings in a settings::DatabaseSettings.
 inline constexpr int kFcntlSettings = 0x4c530002;
@@ -32,11 +33,13 @@ inline constexpr int kFcntlSettings = 0x4c530002;
 class ShimFile {
  public:
   // Constructs in `file`; the VFS below has not been called yet.
-  ShimFile(ShimVfs& vfs, ledger::Connection& connection, const settings::DatabaseSettings& settings);
+  ShimFile(ShimVfs& vfs, ledger::Connection& connection,
+           const settings::DatabaseSettings& settings);
   ShimFile(const ShimFile&) = delete;
   ShimFile& operator=(const ShimFile&) = delete;
 
-  static constexpr int kLowerOffset = 512;
+  // As small as it can be: SQLite reserves it three times a connection, for the journals too.
+  static constexpr int kLowerOffset = 112;
   sqlite3_file* lower() {
     return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(this) + kLowerOffset);
   }
@@ -61,6 +64,11 @@ class ShimFile {
   ledger::CallContext Context() noexcept;
   ledger::CallContext ContextWithoutText() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
+  const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
+  int AnyShmLock(int offset, int count, int flags) noexcept;
+  int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
+                    ledger::Ticks now) noexcept;
+  ledger::Autocommit AutocommitAfterRead() noexcept;
   void AfterUnlock() noexcept;
   ledger::Ticks RetryBegins() const noexcept;
   LockMode LevelBelow() noexcept;
@@ -72,16 +80,19 @@ class ShimFile {
   int NameVfs(void* argument) noexcept;
   bool AnswerPragma(char** arguments, int& result) noexcept;
 
-  sqlite3_file base_;  // first: this is the sqlite3_file that SQLite sees
-  sqlite3_io_methods methods_{};
-  ShimVfs* vfs_;
+  // What every call needs comes first, together.
+  sqlite3_file base_;  // the sqlite3_file that SQLite sees
   ledger::Connection* connection_;
-  const volatile std::uint8_t* wal_index_ = nullptr;
   sqlite3** db_ = nullptr;  // where SQLite keeps the connection that uses the file now
-  std::shared_ptr<StatementTracker> tracker_;
-  std::unique_ptr<ledger::StatementText> found_;  // what the walk found
+  StatementTracker* current_tracker_ = nullptr;  // tracker_'s
+  const volatile std::uint8_t* wal_index_ = nullptr;
+  bool capture_sql_;  // but for the word of the process
   bool installed_tracker_ = false;
   WalResetGuard guard_;
+
+  ShimVfs* vfs_;
+  std::shared_ptr<StatementTracker> tracker_;
+  std::unique_ptr<ledger::StatementText> found_;  // what the walk found
   settings::DatabaseSettings settings_;
   const char* path_ = nullptr;  // SQLite's; lives as long as the file is open
 };

@@ -19,7 +19,8 @@ constinit std::atomic<PragmaHandler> g_pragma_handler{nullptr};
 // The URI parameters that are ours begin with this.
 constexpr std::string_view kUriPrefix = "lockscope_";
 
-// Reads every lockscope_… parameter of a main database's name, which SQLite lays out with them behind it.
+// Reads every lockscope_… parameter of a main database's name, which SQLite lays out with them
+// behind it.
 Status SettingsFromUri(const char* name, settings::DatabaseSettings& settings) {
   for (int i = 0;; ++i) {
     const char* key = sqlite3_uri_key(name, i);
@@ -231,8 +232,8 @@ Status AlreadyRegistered(ShimVfs& shim, const char* base, bool make_default) {
   sqlite3_vfs* wanted = sqlite3_vfs_find(base);
   if (wanted == shim.vfs() && base == nullptr) wanted = shim.base();
   if (wanted != shim.base()) {
-    return {SQLITE_MISUSE, "the VFS " + shim.name() + " is registered already, on top of " +
-                               shim.base()->zName};
+    return {SQLITE_MISUSE,
+            "the VFS " + shim.name() + " is registered already, on top of " + shim.base()->zName};
   }
   if (make_default) sqlite3_vfs_register(shim.vfs(), 1);
   return {};
@@ -247,8 +248,8 @@ const char* RegisteredBase(const char* name) {
 
 Status Register(const char* base, const char* name, bool make_default) {
   if (sqlite3_libversion_number() < kMinimumSqliteVersion) {
-    return {SQLITE_ERROR, std::string("lockscope needs SQLite 3.37.0 or later, this is ") +
-                              sqlite3_libversion()};
+    return {SQLITE_ERROR,
+            std::string("lockscope needs SQLite 3.37.0 or later, this is ") + sqlite3_libversion()};
   }
   if (name == nullptr) name = "lockscope";
   if (*name == 0) return {SQLITE_MISUSE, "the name of a VFS cannot be empty"};
@@ -260,7 +261,8 @@ Status Register(const char* base, const char* name, bool make_default) {
   }
   // The first call to sqlite3_vfs_find() also initialises SQLite.
   if (sqlite3_vfs* existing = sqlite3_vfs_find(name); existing != nullptr) {
-    if (ShimVfs* shim = ShimVfs::Ours(existing)) return AlreadyRegistered(*shim, base, make_default);
+    if (ShimVfs* shim = ShimVfs::Ours(existing))
+      return AlreadyRegistered(*shim, base, make_default);
     return {SQLITE_MISUSE, std::string("there is another VFS called ") + name};
   }
   sqlite3_vfs* below = sqlite3_vfs_find(base);

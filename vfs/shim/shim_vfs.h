@@ -1,8 +1,8 @@
 // ShimVfs: a VFS that wraps another and records what is locked through it.
 //
-// Only main database files are wrapped; journals, WALs and temporary files are opened by the VFS below
-// straight into SQLite's memory, as if the shim were not there. Every VFS method is forwarded, the three
-// system-call methods too, and slots that are empty below are empty here.
+// Only main database files are wrapped; journals, WALs and temporary files are opened by the VFS
+// below straight into SQLite's memory, as if the shim were not there. Every VFS method is
+// forwarded, the three system-call methods too, and slots that are empty below are empty here.
 //
 // A registration is never taken back: open files point into it.
 #pragma once

@@ -1,7 +1,8 @@
 // Which connection a thread waits for when it sleeps.
 //
-// SQLite's own busy handler sleeps through the VFS's xSleep, which names no connection: it is the one
-// whose request this thread was refused last. An application's busy handler sleeps elsewhere, unseen.
+// SQLite's own busy handler sleeps through the VFS's xSleep, which names no connection: it is the
+// one whose request this thread was refused last. An application's busy handler sleeps elsewhere,
+// unseen.
 #pragma once
 
 #include "ledger/connection.h"

@@ -15,8 +15,8 @@ namespace lockscope {
 inline constexpr int kMinimumSqliteVersion = 3037000;
 
 // Whether SQLite of this version number loses committed transactions when a writer restarts the WAL
-// while a PASSIVE checkpoint begins (the WAL-reset bug, 3.7.0 to 3.51.2, fixed in 3.44.6 and 3.50.7 of
-// their lines). A distribution may have mended an older number; then this is needlessly true.
+// while a PASSIVE checkpoint begins (the WAL-reset bug, 3.7.0 to 3.51.2, fixed in 3.44.6 and 3.50.7
+// of their lines). A distribution may have mended an older number; then this is needlessly true.
 constexpr bool HasWalResetBug(int version) {
   if (version < 3007000) return false;
   if (version < 3044006) return true;

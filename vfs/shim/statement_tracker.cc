@@ -17,7 +17,8 @@ ForkSafeMutex& Mutex() {
   return *mutex;
 }
 
-// Guarded by Mutex(). A connection is in it while the main file through which it was opened is open.
+// Guarded by Mutex(). A connection is in it while the main file through which it was opened is
+// open.
 Trackers& ByConnection() {
   static Trackers* const trackers = new Trackers();
   return *trackers;
@@ -57,18 +58,21 @@ void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& 
   ByConnection().erase(found);
 }
 
-int StatementTracker::OnTrace(unsigned, void* context, void* statement, void*) {
+int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* text) {
   auto* tracker = static_cast<StatementTracker*>(context);
+  // The text is the statement as prepared, but for a trigger's, which is a comment that names it.
+  const auto* sql = static_cast<const char*>(text);
+  if (sql[0] == '-' && sql[1] == '-') sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
   ++tracker->statement_number_;
   tracker->statement_ = static_cast<sqlite3_stmt*>(statement);
   tracker->misses_ = 0;
-  tracker->text_.Assign(sqlite3_sql(static_cast<sqlite3_stmt*>(statement)));
+  tracker->text_.Assign(sql);
   return 0;
 }
 
 bool StatementTracker::StillRuns(sqlite3* db) {
-  // Rare (a retry after a refusal, an automatic checkpoint) unless the trace has been replaced; then
-  // every search is in vain, and after a few there are no more until the trace is heard again.
+  // Rare (a retry after a refusal, an automatic checkpoint) unless the trace has been replaced;
+  // then every search is in vain, and after a few there are no more until the trace is heard again.
   constexpr int kMisses = 3;
   constexpr int kLongest = 1000;
   if (misses_ >= kMisses) return false;

@@ -1,12 +1,14 @@
 // StatementTracker: which statement a database connection is running, at no cost to speak of.
 //
-// A walk over sqlite3_next_stmt() costs more than a point SELECT when an application has cached a hundred
-// statements, so a tracker listens with sqlite3_trace_v2(SQLITE_TRACE_STMT), set while the connection is
-// being opened: before the application can have set a trace of its own, which simply replaces this one.
-// Then, and for connections whose main database is not opened through the shim, the statement is looked
-// for in a walk of at most kWalk statements, and believed only if it is the only one that is busy.
+// A walk over sqlite3_next_stmt() costs more than a point SELECT when an application has cached a
+// hundred statements, so a tracker listens with sqlite3_trace_v2(SQLITE_TRACE_STMT), set while the
+// connection is being opened: before the application can have set a trace of its own, which simply
+// replaces this one. Then, and for connections whose main database is not opened through the shim,
+// the statement is looked for in a walk of at most kWalk statements, and believed only if it is the
+// only one that is busy.
 //
-// Threads: a tracker is used by whichever thread is inside a call of its connection, as SQLite orders it.
+// Threads: a tracker is used by whichever thread is inside a call of its connection, as SQLite
+// orders it.
 #pragma once
 
 #include <cstdint>
@@ -22,17 +24,18 @@ class StatementTracker {
  public:
   static constexpr int kWalk = 8;
 
-  // For a database file whose SQLITE_FCNTL_PDB has just told its connection. Installs a trace if that
-  // connection is `opening`, or finds the tracker that was installed then. Null where there is none:
-  // another VFS opened the main database.
+  // For a database file whose SQLITE_FCNTL_PDB has just told its connection. Installs a trace if
+  // that connection is `opening`, or finds the tracker that was installed then. Null where there is
+  // none: another VFS opened the main database.
   static std::shared_ptr<StatementTracker> For(sqlite3* db, bool opening);
 
   // The file through which the tracker was installed is being closed.
   static void MainFileClosing(const std::shared_ptr<StatementTracker>& tracker, sqlite3* db);
 
-  // The text of the statement that `db` runs now; null where nothing is known. Usually the one that the
-  // trace saw last. Once every lock was let go (Finished), that statement is over, or it let go in order
-  // to try again, or the application's own trace has replaced this one: then it is looked for.
+  // The text of the statement that `db` runs now; null where nothing is known. Usually the one that
+  // the trace saw last. Once every lock was let go (Finished), that statement is over, or it let go
+  // in order to try again, or the application's own trace has replaced this one: then it is looked
+  // for.
   const ledger::StatementText* Current(sqlite3* db) {
     if (statement_number_ != finished_number_) return &text_;
     return StillRuns(db) ? &text_ : nullptr;
@@ -53,7 +56,7 @@ class StatementTracker {
   std::uint64_t statement_number_ = 1;
   std::uint64_t finished_number_ = 1;
   const sqlite3_stmt* statement_ = nullptr;  // compared, never used: it may be gone
-  int misses_ = 0;                           // how often StillRuns() did not find it since the last trace
+  int misses_ = 0;  // how often StillRuns() did not find it since the last trace
   ledger::StatementText text_;
 };
 

@@ -1,0 +1,294 @@
+// The commands that print a table, run against processes of plain SQLite.
+//
+//   1  what they show: the locks, readers and writers of others, with the right pid
+//   2  the contract: JSON as lockscope_json gives it; text for people
+//   3  several databases, none, and what is no database
+//   4  usage
+//   5  hostile names
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "command.h"
+#include "support/actor.h"
+#include "support/database.h"
+#include "support/temp_dir.h"
+
+namespace lockscope::testing {
+namespace {
+
+class TableCommandsTest : public ::testing::Test {
+ protected:
+  std::string MakeDatabase(const std::string& name, const std::string& journal_mode = "delete") {
+    CreateDatabase(dir_ / name, {.journal_mode = journal_mode});
+    return dir_ / name;
+  }
+
+  // Begins a transaction and reads.
+  void BeginReading(Actor& actor, const std::string& path) {
+    actor.Open("c", path);
+    actor.Exec("c", "begin; select * from t limit 1");
+  }
+
+  TempDir dir_;
+};
+
+// ---- 1 ----
+
+TEST_F(TableCommandsTest, LocksNamesReaderAndWriterOfARollbackDatabase) {
+  const std::string path = MakeDatabase("a.db");
+  Actor reader;
+  BeginReading(reader, path);
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c", "begin immediate");
+
+  const Json rows = Rows("locks", {path});
+  ASSERT_EQ(rows.size(), 2U) << rows.dump(2);
+  const Json shared = RowWhere(rows, "pid", reader.pid());
+  EXPECT_EQ(shared.at("resource"), "database");
+  EXPECT_EQ(shared.at("mode"), "SHARED");
+  EXPECT_EQ(shared.at("first_byte"), kSharedFirst);
+  EXPECT_EQ(shared.at("last_byte"), kSharedLast);
+  EXPECT_EQ(shared.at("granted"), 1);
+  const Json reserved = RowWhere(rows, "pid", writer.pid());
+  EXPECT_EQ(reserved.at("mode"), "RESERVED");
+  EXPECT_EQ(reserved.at("first_byte"), kReservedByte);
+  EXPECT_EQ(reserved.at("source"), "kernel");
+  for (const char* unknown : {"connection", "since", "age_ms", "sql", "verified"}) {
+    EXPECT_TRUE(reserved.at(unknown).is_null()) << unknown;
+  }
+}
+
+TEST_F(TableCommandsTest, ConnectionsTellsWhatEachProcessOfAWalDatabaseDoes) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor idle;
+  idle.Open("c", path);
+  idle.Exec("c", "select * from t limit 1");
+  Actor reader;
+  BeginReading(reader, path);
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c", "begin immediate");
+
+  const Json rows = Rows("connections", {path});
+  ASSERT_EQ(rows.size(), 3U) << rows.dump(2);
+  EXPECT_EQ(RowWhere(rows, "pid", idle.pid()).at("state"), "idle");
+  EXPECT_EQ(RowWhere(rows, "pid", reader.pid()).at("state"), "reading");
+  EXPECT_EQ(RowWhere(rows, "pid", writer.pid()).at("state"), "writing");
+}
+
+TEST_F(TableCommandsTest, SnapshotsAndWalAreRightToTheFrame) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c", "pragma wal_autocheckpoint = 0; update t set v = 0 where id < 50");
+  Actor reader;
+  BeginReading(reader, path);
+  writer.Exec("c", "update t set v = 0 where id >= 50");
+  // As far as SQLite can checkpoint, so far does the reader's snapshot reach.
+  const auto sqlite = writer.Checkpoint("c", "passive");
+  ASSERT_GT(sqlite.checkpointed_frames, 0);
+  ASSERT_GT(sqlite.log_frames, sqlite.checkpointed_frames);
+  const int behind = sqlite.log_frames - sqlite.checkpointed_frames;
+
+  const Json snapshot = RowWhere(Rows("snapshots", {path}), "pid", reader.pid());
+  EXPECT_EQ(snapshot.at("frame"), sqlite.checkpointed_frames);
+  EXPECT_EQ(snapshot.at("mark"), sqlite.checkpointed_frames);
+  EXPECT_EQ(snapshot.at("behind_frames"), behind);
+  EXPECT_EQ(snapshot.at("pins"), "backfill");
+  EXPECT_EQ(snapshot.at("pinned_bytes"), behind * (24 + 4096));
+  const Json wal = Rows("wal", {path}).at(0);
+  EXPECT_EQ(wal.at("frames"), sqlite.log_frames);
+  EXPECT_EQ(wal.at("backfilled"), sqlite.checkpointed_frames);
+  EXPECT_EQ(wal.at("pending_frames"), behind);
+  EXPECT_EQ(wal.at("wal_bytes"), FileSize(path + "-wal"));
+  EXPECT_EQ(wal.at("oldest_snapshot_frame"), sqlite.checkpointed_frames);
+  EXPECT_EQ(wal.at("backfill_pinned_by"), reader.pid());
+}
+
+TEST_F(TableCommandsTest, AnExclusivelyLockedDatabaseCanBeLookedAt) {
+  const std::string path = MakeDatabase("a.db");
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c", "begin exclusive");
+
+  for (const char* command : {"connections", "locks", "snapshots", "wal"}) {
+    EXPECT_EQ(Lockscope({command, path}).exit_code, 0) << command;
+  }
+  EXPECT_EQ(RowWhere(Rows("locks", {path}), "pid", writer.pid()).at("mode"), "EXCLUSIVE");
+  EXPECT_EQ(RowWhere(Rows("connections", {path}), "pid", writer.pid()).at("state"), "writing");
+}
+
+// ---- 2 ----
+
+TEST_F(TableCommandsTest, JsonIsWhatLockscopeJsonAnswers) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  const auto readers = HoldReadSlots(path);
+  Actor looker;
+  looker.Load("c", LOCKSCOPE_LOADABLE_FILE);
+  for (const std::string table : {"connections", "locks", "snapshots", "wal"}) {
+    const Row answer = looker.Exec("c", "select lockscope_json('" + table + "', '" + path + "')");
+    const Json in_sql = Json::parse(answer.at(0));
+    const Json printed = Rows(table, {path});
+    ASSERT_FALSE(printed.empty()) << table;
+    // dump() compares the order of the keys too.
+    EXPECT_EQ(printed.dump(2), in_sql.dump(2)) << table;
+  }
+}
+
+TEST_F(TableCommandsTest, TextIsAnAlignedTableOfWhatIsKnown) {
+  const std::string path = MakeDatabase("a.db");
+  Actor reader;
+  BeginReading(reader, path);
+  const std::string process = RowWhere(Rows("locks", {path}), "pid", reader.pid()).at("process");
+
+  const std::string pid = std::to_string(reader.pid());
+  ASSERT_GE(pid.size(), 3U);
+  const ProgramResult result = Lockscope({"locks", path});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+  EXPECT_EQ(result.out, std::string(pid.size() - 3, ' ') +
+                            "PID  RESOURCE  MODE    STATE  PROCESS\n" + pid +
+                            "  database  SHARED  held   " + process + "\n");
+}
+
+TEST_F(TableCommandsTest, NoRowsAreNoErrorAndNoData) {
+  const std::string path = MakeDatabase("a.db");
+  for (const char* command : {"connections", "locks", "snapshots", "wal"}) {
+    const ProgramResult text = Lockscope({command, path});
+    EXPECT_EQ(text.exit_code, 0) << command;
+    EXPECT_EQ(text.out, "") << command;
+    EXPECT_NE(text.err.find(path), std::string::npos) << text;
+    const ProgramResult json = Lockscope({command, "--json", path});
+    EXPECT_EQ(json.exit_code, 0) << command;
+    EXPECT_EQ(json.out, "[]\n") << command;
+    EXPECT_EQ(json.err, "") << command;
+  }
+}
+
+// ---- 3 ----
+
+TEST_F(TableCommandsTest, SeveralDatabasesAreOneArrayInTheirOrder) {
+  const std::string first = MakeDatabase("b.db");
+  const std::string second = MakeDatabase("a.db", "wal");
+  Actor actor;
+  actor.Open("x", first);
+  actor.Exec("x", "begin immediate");
+  actor.Open("y", second);
+  actor.Exec("y", "begin immediate");
+
+  const Json rows = Rows("connections", {first, second});
+  ASSERT_EQ(rows.size(), 2U) << rows.dump(2);
+  EXPECT_EQ(rows[0].at("database"), first);
+  EXPECT_EQ(rows[1].at("database"), second);
+  EXPECT_EQ(rows[0].at("pid"), rows[1].at("pid"));
+  const std::string text = Lockscope({"connections", first, second}).out;
+  EXPECT_EQ(text.rfind("DATABASE", 0), 0U) << text;
+  EXPECT_NE(text.find("\n" + first), std::string::npos) << text;
+  EXPECT_NE(text.find("\n" + second), std::string::npos) << text;
+}
+
+TEST_F(TableCommandsTest, AFileIsLookedAtOnceHoweverOftenItIsNamed) {
+  const std::string path = MakeDatabase("a.db");
+  std::filesystem::create_symlink(path, dir_ / "link.db");
+  Actor reader;
+  BeginReading(reader, path);
+  const Json rows = Rows("locks", {dir_ / "link.db", path, path});
+  ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+  EXPECT_EQ(rows[0].at("database"), path);
+}
+
+TEST_F(TableCommandsTest, WhatCannotBeLookedAtIsSaidAndTheOthersAreShown) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor reader;
+  BeginReading(reader, path);
+  const std::string no_database = dir_ / "notes.txt";
+  std::ofstream(no_database) << std::string(200, 'x');
+
+  const std::vector<std::string> wrong = {dir_ / "missing.db", no_database, dir_.path(),
+                                          path + "-wal", ""};
+  for (const std::string& name : wrong) {
+    const ProgramResult result = Lockscope({"locks", "--json", "--", name, path});
+    EXPECT_EQ(result.exit_code, 1) << result;
+    EXPECT_EQ(result.err.rfind("lockscope: ", 0), 0U) << result;
+    EXPECT_NE(result.err.find(name), std::string::npos) << result;
+    EXPECT_TRUE(AnyWhere(Json::parse(result.out), "pid", reader.pid())) << result;
+  }
+}
+
+TEST_F(TableCommandsTest, AnEmptyFileIsADatabase) {
+  std::ofstream(dir_ / "empty.db").flush();
+  const ProgramResult result = Lockscope({"locks", "--json", dir_ / "empty.db"});
+  EXPECT_EQ(result.exit_code, 0) << result;
+  EXPECT_EQ(result.out, "[]\n");
+}
+
+TEST_F(TableCommandsTest, AFullDiskIsAnError) {
+  const std::string path = MakeDatabase("a.db");
+  const ProgramResult result =
+      RunProgram({.argv = {"sh", "-c", "exec \"$0\" locks --json \"$1\" >/dev/full",
+                           LOCKSCOPE_COMMAND, path}});
+  EXPECT_EQ(result.exit_code, 1) << result;
+  EXPECT_NE(result.err.find("cannot write"), std::string::npos) << result;
+}
+
+// ---- 4 ----
+
+TEST_F(TableCommandsTest, WrongUsageIsStatus2AndPrintsNoData) {
+  const std::string path = MakeDatabase("a.db");
+  const std::vector<std::vector<std::string>> wrong = {
+      {}, {"bogus", path}, {"locks"}, {"why"}, {"shell"}, {"locks", "--bogus", path}, {"--bogus"}};
+  for (const auto& arguments : wrong) {
+    const ProgramResult result = Lockscope(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result;
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.err.rfind("lockscope: ", 0), 0U) << result;
+  }
+  EXPECT_NE(Lockscope({"bogus", path}).err.find("bogus"), std::string::npos);
+}
+
+TEST_F(TableCommandsTest, HelpAndVersionGoToStdout) {
+  const ProgramResult version = Lockscope({"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  EXPECT_EQ(version.out.rfind("lockscope 0.", 0), 0U) << version;
+  const ProgramResult help = Lockscope({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  for (const std::string command : {"connections", "locks", "snapshots", "wal", "why", "shell"}) {
+    EXPECT_NE(help.out.find("\n  " + command + " "), std::string::npos) << command;
+    const ProgramResult of_command = Lockscope({command, "--help"});
+    EXPECT_EQ(of_command.exit_code, 0) << command;
+    EXPECT_EQ(of_command.err, "") << command;
+    EXPECT_NE(of_command.out.find("Exit status: "), std::string::npos) << of_command;
+  }
+}
+
+// ---- 5 ----
+
+TEST_F(TableCommandsTest, ControlCharactersOfANameReachNobodyRaw) {
+  // An escape sequence, a line feed, C1's CSI, a right-to-left override, and no UTF-8.
+  const std::string hostile = MakeDatabase("a\x1b[31m\n\u009b31m\u202e\xff.db");
+  const std::string other = MakeDatabase("b.db");
+  Actor reader;
+  BeginReading(reader, hostile);
+
+  const ProgramResult text = Lockscope({"locks", hostile, other, hostile + "missing"});
+  const std::string shown = "a\\x1b[31m\\n\\u009b31m\\u202e\\xff.db";
+  EXPECT_NE(text.out.find(shown), std::string::npos) << text;
+  EXPECT_NE(text.err.find(shown + "missing"), std::string::npos) << text;
+  const ProgramResult json = Lockscope({"locks", "--json", hostile});
+  const ProgramResult why = Lockscope({"why", hostile});
+  EXPECT_EQ(why.out.find(shown), why.out.find("a\\x1b")) << why;
+  for (const std::string& output : {text.out, text.err, json.out, why.out}) {
+    for (const char* raw : {"\x1b", "\u009b", "\u202e", "\xff"}) {
+      EXPECT_EQ(output.find(raw), std::string::npos) << output;
+    }
+  }
+  // In JSON the value is what it is, but for what is no UTF-8.
+  const Json rows = Json::parse(json.out);
+  EXPECT_EQ(rows.at(0).at("database"), dir_ / "a\x1b[31m\n\u009b31m\u202e\ufffd.db");
+}
+
+}  // namespace
+}  // namespace lockscope::testing

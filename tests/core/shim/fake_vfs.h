@@ -1,0 +1,56 @@
+// A VFS to put below the shim: forwards to the unix VFS, counts, and does as it is told.
+//
+//   FakeVfs fake("fake-v1");          // registered for the life of the process
+//   fake.file_version = 1;            // iVersion of the files it opens from now on
+//   fake.without_sector_size = true;  // leaves that slot empty
+//   fake.open_result = SQLITE_IOERR;  // xOpen fails…
+//   fake.leave_methods = true;        // …and leaves its file open, as the ABI allows
+#pragma once
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace lockscope::testing {
+
+class FakeVfs {
+ public:
+  // `version` is the VFS's own iVersion; with `bare` every slot that may be empty is.
+  explicit FakeVfs(const std::string& name, int version = 3, bool bare = false);
+  FakeVfs(const FakeVfs&) = delete;
+  FakeVfs& operator=(const FakeVfs&) = delete;
+
+  const char* name() const { return name_.c_str(); }
+  sqlite3_vfs* vfs() { return &vfs_; }
+  sqlite3_vfs* unix_vfs() const { return base_; }
+  // How often the method was called: "xOpen", "xShmLock", ….
+  int Calls(const std::string& method) const;
+  int open_files() const { return open_files_; }
+
+  int file_version = 3;
+  bool without_sector_size = false;
+  bool without_shm_map = false;
+  int open_result = SQLITE_OK;
+  bool leave_methods = false;
+  bool deny_vfsname = false;
+  std::string last_system_call;
+
+ private:
+  struct File;
+  struct Methods;
+  friend struct Methods;
+
+  void Count(const char* method);
+
+  std::string name_;
+  sqlite3_vfs* base_;
+  sqlite3_vfs vfs_{};
+  std::atomic<int> open_files_{0};
+  mutable std::mutex mutex_;
+  std::map<std::string, int> calls_;  // guarded by mutex_
+};
+
+}  // namespace lockscope::testing

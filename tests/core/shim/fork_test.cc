@@ -1,0 +1,132 @@
+// A process that forks with databases open:
+//   parent  keeps its locks and its records
+//   child   sees no connections, opens its own, and may end without harm
+//   both    beside threads that use lockscope while the fork happens
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "core/session.h"
+#include "insight/look.h"
+#include "settings/settings.h"
+#include "support/database.h"
+#include "support/temp_dir.h"
+
+namespace lockscope::testing {
+namespace {
+
+// Runs `body` in a forked child: true where it returned true within 20 seconds.
+bool InChild(const std::function<bool()>& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    bool good = false;
+    try {
+      good = body();
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "child: %s\n", e.what());
+    }
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) {
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+class ForkTest : public ::testing::Test {
+ protected:
+  ForkTest() {
+    db_.Exec("pragma journal_mode=wal; create table t(x); insert into t values (1)");
+    db_.Exec("begin immediate");
+  }
+
+  TempDir dir_;
+  std::string path_ = dir_ / "a.db";
+  std::string other_ = dir_ / "b.db";
+  Db db_{path_};
+  Db look_{":memory:"};
+};
+
+TEST_F(ForkTest, TheChildsTablesAreEmptyOfTheParentsConnections) {
+  EXPECT_TRUE(InChild([this] {
+    const std::string of = "(" + Quote(path_) + ")";
+    const std::string pid = std::to_string(getppid());
+    return look_.Value("select count(*) from lockscope_connections" + of +
+                       " where source = 'shim'") == "0" &&
+           look_.Value("select count(*) from lockscope_events" + of) == "0" &&
+           look_.Value("select count(*) from lockscope_stats" + of) == "0" &&
+           // What the parent holds is told as any other process's locks are.
+           look_.Value("select source, pid from lockscope_locks" + of +
+                       " where resource = 'wal-write'") == "kernel " + pid;
+  }));
+}
+
+TEST_F(ForkTest, TheParentKeepsItsLocksAndItsRecords) {
+  const auto locks = ReadLocksOf(path_);
+  const auto shm_locks = ReadLocksOf(path_ + "-shm");
+  EXPECT_TRUE(InChild([this] {
+    look_.Exec("select * from lockscope_locks(" + Quote(path_) + ")");
+    return true;
+  }));
+  EXPECT_EQ(ReadLocksOf(path_), locks);
+  EXPECT_EQ(ReadLocksOf(path_ + "-shm"), shm_locks);
+  EXPECT_EQ(look_.Value("select source, verified from lockscope_locks(" + Quote(path_) +
+                        ") where resource = 'wal-write'"),
+            "shim 1");
+  db_.Exec("insert into t values (2); commit");
+  EXPECT_EQ(db_.Value("select count(*) from t"), "2");
+}
+
+TEST_F(ForkTest, TheChildOpensItsOwnAndSeesThem) {
+  EXPECT_TRUE(InChild([this] {
+    Db own(other_);
+    own.Exec("create table t(x); begin immediate");
+    Db same(path_);
+    same.Exec("select * from t");
+    return own.Value("select source, pid, verified from lockscope_locks where mode = 'RESERVED'") ==
+               "shim " + std::to_string(getpid()) + " 1" &&
+           same.Value("select count(*) from lockscope_connections where source = 'shim'") == "1" &&
+           same.Try("begin immediate").code == SQLITE_BUSY;
+  }));
+  EXPECT_EQ(look_.Value("select verified from lockscope_locks(" + Quote(path_) +
+                        ") where resource = 'wal-write'"),
+            "1");
+}
+
+TEST_F(ForkTest, AForkBesideBusyThreadsLeavesAWorkingChild) {
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (!done) {
+      Db db(other_);
+      db.Try("create table if not exists t(x)");
+    }
+  });
+  threads.emplace_back([&] {
+    Db look(":memory:");
+    while (!done) look.Exec("select * from lockscope_locks(" + Quote(path_) + ")");
+  });
+  int good = 0;
+  for (int i = 0; i < 20; ++i) {
+    // SQLite's own mutexes may be held by threads that the child does not have: it does not ask
+    // through SQL.
+    const bool child_looked = InChild([this] {
+      const insight::Look look = insight::Look::At({path_});
+      return look.databases().at(0).own.empty() && look.databases().at(0).wal_mode &&
+             settings::Get("target", {}).ok();
+    });
+    good += child_looked ? 1 : 0;
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, 20);
+}
+
+}  // namespace
+}  // namespace lockscope::testing

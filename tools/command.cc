@@ -1,0 +1,65 @@
+#include "command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "insight/target.h"
+#include "text.h"
+
+namespace lockscope::tools {
+
+void Complain(std::string_view text) {
+  const std::string line = "lockscope: " + Visible(text) + "\n";
+  std::fputs(line.c_str(), stderr);
+}
+
+bool Print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
+    return true;
+  }
+  Complain("cannot write: " + std::generic_category().message(errno));
+  return false;
+}
+
+std::vector<std::string> Databases::Paths() const {
+  std::vector<std::string> paths;
+  for (const Named& database : found) paths.push_back(database.path);
+  return paths;
+}
+
+const std::string& Databases::NameOf(const std::string& path) const {
+  for (const Named& database : found) {
+    if (database.path == path) return database.name;
+  }
+  return path;
+}
+
+Databases Find(const std::vector<std::string>& names) {
+  Databases databases;
+  for (const std::string& name : names) {
+    const auto path = insight::ResolveDatabasePath(name);
+    if (!path.ok()) {
+      Complain(path.status().message);
+      databases.all_found = false;
+      continue;
+    }
+    const bool named_before =
+        std::any_of(databases.found.begin(), databases.found.end(),
+                    [&path](const auto& other) { return other.path == path.value(); });
+    if (!named_before) databases.found.push_back({name, path.value()});
+  }
+  return databases;
+}
+
+insight::Look LookAt(const Databases& databases) {
+  if (access("/proc/locks", R_OK) != 0) {
+    Complain("/proc/locks cannot be read: the locks of other processes are not seen");
+  }
+  return insight::Look::At(databases.Paths());
+}
+
+}  // namespace lockscope::tools

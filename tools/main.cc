@@ -1,0 +1,68 @@
+// lockscope: shows who holds which lock on an SQLite database. Each command has a file of its own.
+//
+// No command opens the database with SQLite, and this program is not even linked with it: whoever
+// closes a database last would checkpoint it and delete its WAL.
+#include <clocale>
+#include <exception>
+#include <sstream>
+
+#include "command.h"
+#include "lockscope.h"
+
+namespace {
+
+using namespace lockscope::tools;
+
+// What CLI11 has to say goes to stdout where it was asked for, else to stderr with status 2.
+int Explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const bool asked_for = app.exit(error, out, err) == 0;
+  if (asked_for) {
+    const std::string text = out.str();
+    return Print(text.ends_with('\n') ? text : text + "\n") ? kExitWell : kExitWrong;
+  }
+  // CLI11 misses the command before it minds a word that is none.
+  if (app.get_subcommands().empty() && app.remaining_size() > 0) {
+    Complain("no command '" + app.remaining().front() + "': lockscope --help lists them");
+    return kExitUsage;
+  }
+  std::istringstream lines(err.str());
+  for (std::string line; std::getline(lines, line);) Complain(line);
+  return kExitUsage;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Eyes for SQLite's locks: who holds which lock, and which reader pins the WAL.",
+               "lockscope");
+  app.set_version_flag("--version", "lockscope " LOCKSCOPE_VERSION);
+  app.require_subcommand(1);
+  app.footer("lockscope COMMAND --help tells more of a command; so does man lockscope.");
+  Action action;
+  AddConnections(app, action);
+  AddLocks(app, action);
+  AddSnapshots(app, action);
+  AddWal(app, action);
+  AddWhy(app, action);
+  AddShell(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return Explain(app, error);
+  }
+  return action();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "C.UTF-8");  // for the width of characters, whatever the user's locale
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& e) {
+    Complain(e.what());
+  } catch (...) {
+    Complain("failed");
+  }
+  return kExitWrong;
+}

@@ -1,0 +1,61 @@
+// Comparison: what stayed and what changed between two looks at one database.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "insight/locks.h"
+#include "insight/look.h"
+#include "insight/snapshots.h"
+
+namespace lockscope::insight {
+
+// Who: a connection of this process, or all of another process.
+using Who = std::pair<std::optional<std::int64_t>, std::optional<std::uint64_t>>;
+Who WhoOf(std::optional<std::int64_t> pid, const ledger::ConnectionView* view);
+Who WhoOf(const LockFacts& lock);
+
+// One database as one look saw it.
+struct Sight {
+  Sight(const Look& look_at, const Database& of);
+
+  const Look* look;
+  const Database* database;
+  std::vector<LockFacts> locks;
+  std::vector<Snapshot> snapshots;
+};
+
+class Comparison {
+ public:
+  // Both must outlive it. `before` null: there was no earlier look, and Possible() is all that may
+  // be asked.
+  Comparison(const Sight* before, const Sight& now) : before_(before), now_(now) {}
+
+  bool Possible() const { return before_ != nullptr; }
+  // "0.5 s apart"
+  std::string Distance() const;
+  // Whether the same one held it then too. That it was held all the while cannot be known of
+  // another process.
+  bool Has(const LockFacts& lock) const;
+  // The same, with the same mark. A new reader takes the newest mark: one that is old twice is the
+  // same reader's.
+  bool Has(const Snapshot& snapshot) const;
+  // Whether somebody committed in between. Where it cannot be told: true, so that nobody is
+  // accused.
+  bool Committed() const;
+  // Whether a hot journal was there before, just so, and nobody's then: or the writer whose it was
+  // is gone. (Looks read the journal before the locks: of a writer that ends in between, a journal
+  // without a lock is seen once, but not twice without a change of the database.)
+  bool HasHotJournal() const;
+
+ private:
+  bool SlotZeroCanHaveStayed() const;
+
+  const Sight* before_;
+  const Sight& now_;
+};
+
+}  // namespace lockscope::insight
