@@ -46,15 +46,14 @@ bool IsReadable(int fd) {
 
 bool IsUsable(int fd, const FileId& id) { return IsFile(fd, id) && IsReadable(fd); }
 
-// The descriptors that ReadableDescriptor() opened, one per inode.
-struct KeptDescriptors {
-  // Held while a file is opened: two threads must not both open it, for the second descriptor could
-  // not be closed.
-  ForkSafeMutex mutex{LockRank::kDescriptors};
-  std::map<FileId, int> by_id;  // guarded by mutex. An entry may be stale: anybody can close it
-};
+// Held while a file is opened: two threads must not both open it, for the second descriptor could
+// not be closed.
+constinit ForkSafeMutex g_mutex(LockRank::kDescriptors);
 
-// Never destroyed: databases are closed, and looked at, while the process exits.
+// The descriptors that ReadableDescriptor() opened, one per inode. An entry may be stale: anybody
+// can close it. Guarded by g_mutex. Never destroyed: databases are looked at while the process
+// exits.
+using KeptDescriptors = std::map<FileId, int>;
 KeptDescriptors& Kept() {
   static auto* const kept = new KeptDescriptors;
   return *kept;
@@ -89,10 +88,10 @@ int OpenToRead(const std::string& path) {
   return fd;
 }
 
-// REQUIRES: kept.mutex is held.
+// REQUIRES: g_mutex is held.
 std::optional<int> FindKept(const KeptDescriptors& kept, const FileId& id) {
-  const auto entry = kept.by_id.find(id);
-  if (entry == kept.by_id.end() || !IsUsable(entry->second, id)) return std::nullopt;
+  const auto entry = kept.find(id);
+  if (entry == kept.end() || !IsUsable(entry->second, id)) return std::nullopt;
   return entry->second;
 }
 
@@ -100,7 +99,7 @@ std::optional<int> FindKept(const KeptDescriptors& kept, const FileId& id) {
 // opening the path may have come to lead to another file, on which this process may hold locks that
 // closing would drop. That one is kept under its own identity, where the next call that wants it
 // finds it. (A descriptor that this list loses, replaced or out of memory, is found again by
-// OpenFiles.) REQUIRES: kept.mutex is held.
+// OpenFiles.) REQUIRES: g_mutex is held.
 Result<int> OpenAndKeep(KeptDescriptors& kept, const std::string& path, const FileId& id) {
   if (Status status = CheckPath(path, id); !status.ok()) return status;
   const int fd = OpenToRead(path);
@@ -111,7 +110,7 @@ Result<int> OpenAndKeep(KeptDescriptors& kept, const std::string& path, const Fi
     close(fd);  // so no database's locks
     return CannotOpen(path, "not a regular file");
   }
-  kept.by_id.insert_or_assign(opened->id, fd);
+  kept.insert_or_assign(opened->id, fd);
   if (opened->id != id) return AnotherFile(path);
   return fd;
 }
@@ -162,8 +161,8 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
   for (const int fd : open_files.Find(id)) {
     if (IsUsable(fd, id)) return fd;
   }
+  const std::lock_guard lock(g_mutex);
   KeptDescriptors& kept = Kept();
-  const std::lock_guard lock(kept.mutex);
   if (const auto fd = FindKept(kept, id)) return *fd;
   return OpenAndKeep(kept, path, id);
 }

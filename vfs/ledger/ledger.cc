@@ -16,8 +16,8 @@ constexpr std::size_t kKeptClosed = 32;
 constexpr std::size_t kKeptTotals = 1024;
 
 ForkSafeMutex& Mutex() {
-  static ForkSafeMutex* const mutex = new ForkSafeMutex(LockRank::kLedger);
-  return *mutex;
+  static constinit ForkSafeMutex mutex(LockRank::kLedger);
+  return mutex;
 }
 
 bool Chosen(const DatabaseFilter& filter, const ConnectionInfo& info) {
@@ -43,7 +43,7 @@ __attribute__((no_sanitize("thread"))) void CopyShared(const volatile std::uint8
 Ledger::Ledger() { ForkSafeMutex::OnFork(LockRank::kLedger, ForgetInChild); }
 
 Ledger& Ledger::Process() {
-  static Ledger* const ledger = (Mutex(), new Ledger());
+  static Ledger* const ledger = new Ledger();
   return *ledger;
 }
 

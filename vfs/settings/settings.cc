@@ -55,8 +55,8 @@ constinit std::array<SwitchSetting*, 2> g_switches = {&g_capture_sql, &g_wal_res
 constexpr std::string_view kTarget = "target";
 
 ForkSafeMutex& Mutex() {
-  static ForkSafeMutex* const mutex = new ForkSafeMutex(LockRank::kSettings);
-  return *mutex;
+  static constinit ForkSafeMutex mutex(LockRank::kSettings);
+  return mutex;
 }
 
 // Guarded by Mutex().

@@ -13,8 +13,8 @@ namespace {
 using Trackers = std::map<sqlite3*, std::shared_ptr<StatementTracker>>;
 
 ForkSafeMutex& Mutex() {
-  static ForkSafeMutex* const mutex = new ForkSafeMutex(LockRank::kTrackers);
-  return *mutex;
+  static constinit ForkSafeMutex mutex(LockRank::kTrackers);
+  return mutex;
 }
 
 // Guarded by Mutex(). A connection is in it while the main file through which it was opened is

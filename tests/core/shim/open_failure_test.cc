@@ -36,7 +36,10 @@ void* AllocateOrThrow(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
-// C++ takes all its memory from here in this program: SQLite does not.
+// C++ takes all its memory from here in this program: SQLite does not. (GCC, having inlined only one of a
+// pair, believes that memory from operator new goes to free().)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(std::size_t bytes) { return AllocateOrThrow(bytes, 1); }
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return Allocate(bytes, 1); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
@@ -47,6 +50,7 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+#pragma GCC diagnostic pop
 
 namespace lockscope::testing {
 namespace {
