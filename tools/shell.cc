@@ -71,6 +71,7 @@ int BecomeShell(const std::string& extension, const std::string& target,
   words.emplace_back(":memory:");
   words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   setenv("LOCKSCOPE_TARGET", target.c_str(), 1);

@@ -82,6 +82,7 @@ TEST(LookingTest, AWalThatNobodyHasOpenStaysAsItIs) {
   LeaveWalToRecover(path);
   const std::vector<std::string> files = {path, path + "-wal", path + "-shm"};
   std::vector<std::string> before;
+  before.reserve(files.size());
   for (const std::string& file : files) before.push_back(Whole(file));
   ASSERT_FALSE(before.at(1).empty());
 

@@ -129,7 +129,9 @@ TEST_F(TableCommandsTest, JsonIsWhatLockscopeJsonAnswers) {
   Actor looker;
   looker.Load("c", LOCKSCOPE_LOADABLE_FILE);
   for (const std::string table : {"connections", "locks", "snapshots", "wal"}) {
-    const Row answer = looker.Exec("c", "select lockscope_json('" + table + "', '" + path + "')");
+    std::string sql = "select lockscope_json('";
+    sql.append(table).append("', '").append(path).append("')");
+    const Row answer = looker.Exec("c", sql);
     const Json in_sql = Json::parse(answer.at(0));
     const Json printed = Rows(table, {path});
     ASSERT_FALSE(printed.empty()) << table;
@@ -149,9 +151,12 @@ TEST_F(TableCommandsTest, TextIsAnAlignedTableOfWhatIsKnown) {
   const ProgramResult result = Lockscope({"locks", path});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.err, "");
-  EXPECT_EQ(result.out, std::string(pid.size() - 3, ' ') +
-                            "PID  RESOURCE  MODE    STATE  PROCESS\n" + pid +
-                            "  database  SHARED  held   " + process + "\n");
+  std::string expected(pid.size() - 3, ' ');
+  expected += "PID  RESOURCE  MODE    STATE  PROCESS\n";
+  expected += pid;
+  expected += "  database  SHARED  held   ";
+  expected += process;
+  EXPECT_EQ(result.out, expected + "\n");
 }
 
 TEST_F(TableCommandsTest, NoRowsAreNoErrorAndNoData) {
@@ -267,8 +272,9 @@ TEST_F(TableCommandsTest, HelpAndVersionGoToStdout) {
 // ---- 5 ----
 
 TEST_F(TableCommandsTest, ControlCharactersOfANameReachNobodyRaw) {
+  const std::string kTurn = "\u202e";  // NOLINT(misc-misleading-bidirectional)
   // An escape sequence, a line feed, C1's CSI, a right-to-left override, and no UTF-8.
-  const std::string hostile = MakeDatabase("a\x1b[31m\n\u009b31m\u202e\xff.db");
+  const std::string hostile = MakeDatabase("a\x1b[31m\n\u009b31m" + kTurn + "\xff.db");
   const std::string other = MakeDatabase("b.db");
   Actor reader;
   BeginReading(reader, hostile);
@@ -281,13 +287,14 @@ TEST_F(TableCommandsTest, ControlCharactersOfANameReachNobodyRaw) {
   const ProgramResult why = Lockscope({"why", hostile});
   EXPECT_EQ(why.out.find(shown), why.out.find("a\\x1b")) << why;
   for (const std::string& output : {text.out, text.err, json.out, why.out}) {
-    for (const char* raw : {"\x1b", "\u009b", "\u202e", "\xff"}) {
+    for (const std::string& raw :
+         {std::string("\x1b"), std::string("\u009b"), kTurn, std::string("\xff")}) {
       EXPECT_EQ(output.find(raw), std::string::npos) << output;
     }
   }
   // In JSON the value is what it is, but for what is no UTF-8.
   const Json rows = Json::parse(json.out);
-  EXPECT_EQ(rows.at(0).at("database"), dir_ / "a\x1b[31m\n\u009b31m\u202e\ufffd.db");
+  EXPECT_EQ(rows.at(0).at("database"), dir_ / ("a\x1b[31m\n\u009b31m" + kTurn + "\ufffd.db"));
 }
 
 }  // namespace

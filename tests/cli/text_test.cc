@@ -39,6 +39,7 @@ TEST_F(TextTest, WhatSpeaksToATerminalIsWrittenOut) {
 }
 
 TEST_F(TextTest, WhatHidesOrTurnsTextIsWrittenOut) {
+  // NOLINTNEXTLINE(misc-misleading-bidirectional)
   EXPECT_EQ(Visible("\u202e\u2066\u200b\u2028\ufeff\u00ad"),
             "\\u202e\\u2066\\u200b\\u2028\\ufeff\\u00ad");
   EXPECT_EQ(Visible("\U000e0041"), "\\U000e0041");

@@ -22,9 +22,9 @@ std::string LockName(const LockFacts& lock) {
   return std::string(Name(lock.resource)) + " " + Name(lock.mode);
 }
 
-std::string Sentence(std::vector<std::string> facts) {
+std::string Sentence(const std::vector<std::string>& facts) {
   std::string text;
-  for (std::string& fact : facts) {
+  for (const std::string& fact : facts) {
     if (!text.empty()) text += "; ";
     text += fact;
   }
@@ -395,7 +395,7 @@ class Diagnosis {
     if (!database_.own.empty() && !Found("lost-lock")) {
       well.emplace_back("every recorded lock is held in the kernel");
     }
-    if (!well.empty()) Add(Severity::kOk, "state", Sentence(std::move(well)));
+    if (!well.empty()) Add(Severity::kOk, "state", Sentence(well));
   }
 
   const Look& look_;

@@ -247,8 +247,13 @@ Look Look::At(const std::vector<std::string>& paths) {
   return look;
 }
 
+namespace {
+
+const std::optional<std::string> kOutside = "outside this pid namespace";
+
+}  // namespace
+
 const std::optional<std::string>& Look::ProcessName(std::optional<std::int64_t> pid) const {
-  static const std::optional<std::string> kOutside = "outside this pid namespace";
   if (!pid) return kOutside;
   const auto found = process_names_.find(*pid);
   if (found != process_names_.end()) return found->second;
@@ -268,6 +273,7 @@ std::optional<std::string> Look::Since(ledger::Ticks ticks) const {
 namespace {
 
 constinit std::atomic<const HostSqlite*> g_host{nullptr};
+const HostSqlite kUnknown;
 
 }  // namespace
 
@@ -279,7 +285,6 @@ void SetHostSqlite(HostSqlite host) {
 }
 
 const HostSqlite& CurrentHostSqlite() {
-  static const HostSqlite kUnknown;
   const HostSqlite* host = g_host.load();
   return host != nullptr ? *host : kUnknown;
 }

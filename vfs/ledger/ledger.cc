@@ -47,6 +47,14 @@ Ledger& Ledger::Process() {
   return *ledger;
 }
 
+namespace {
+
+// Made before main(), or while the extension is loaded: a fork in the middle of a first use would
+// leave the child waiting for the static's own lock.
+[[maybe_unused]] const Ledger& g_made_early = Ledger::Process();
+
+}  // namespace
+
 void Ledger::ForgetInChild() {
   Ledger& ledger = Process();
   ledger.open_.clear();

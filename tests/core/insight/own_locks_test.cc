@@ -230,9 +230,9 @@ TEST_F(OwnLocksTest, ADatabaseLockedExclusivelyCanBeLookedAt) {
                         "lockscope_locks(" +
                         Quote(path_) + ")"),
             row);
-  // SQLite loads the schema before a SELECT with a FROM; lockscope_json needs none.
+  // SQLite loads the schema before a SELECT with a FROM; a path from elsewhere needs none.
   EXPECT_EQ(attached.Try("select * from lockscope_locks").code, SQLITE_BUSY);
-  EXPECT_NE(attached.Value("select lockscope_json('locks', 'main')").find("EXCLUSIVE"),
+  EXPECT_NE(look_.Value("select lockscope_json('locks', " + Quote(path_) + ")").find("EXCLUSIVE"),
             std::string::npos);
 }
 
