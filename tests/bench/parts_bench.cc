@@ -160,7 +160,7 @@ void RecordReadSlotPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
   for (auto _ : state) {
-    recording.connection().ReadSlotLocked(kSlotOne, ++now, recording.context(), {});
+    recording.connection().ReadSlotLocked(kSlotOne, ++now, ledger::Autocommit::kOn, {});
     recording.connection().ReadSlotUnlocked(kSlotOne, ++now, ledger::Autocommit::kOn);
   }
 }

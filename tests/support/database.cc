@@ -197,6 +197,18 @@ std::string IntegrityCheck(const std::string& path) {
 
 // ---- Locks -------------------------------------------------------------------------------------
 
+namespace {
+
+// Where locks elsewhere come and go between the parts in which the kernel hands out /proc/locks, a
+// line may come twice.
+std::vector<std::string> SortedOnce(std::vector<std::string> lines) {
+  std::sort(lines.begin(), lines.end());
+  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+  return lines;
+}
+
+}  // namespace
+
 std::vector<std::string> ReadLocksOf(const std::string& path) {
   std::vector<std::string> lines;
   for (const LockLine& line : LockLinesOf(path)) {
@@ -204,8 +216,7 @@ std::vector<std::string> ReadLocksOf(const std::string& path) {
     for (const std::string& word : line.words) text += (text.empty() ? "" : " ") + word;
     lines.push_back(std::move(text));
   }
-  std::sort(lines.begin(), lines.end());
-  return lines;
+  return SortedOnce(std::move(lines));
 }
 
 std::vector<std::string> LocksOf(const std::string& path, pid_t pid) {
@@ -214,8 +225,7 @@ std::vector<std::string> LocksOf(const std::string& path, pid_t pid) {
     if (!line.IsPosix() || line.pid() != pid) continue;
     locks.push_back(line.type() + " " + line.first() + "-" + line.last());
   }
-  std::sort(locks.begin(), locks.end());
-  return locks;
+  return SortedOnce(std::move(locks));
 }
 
 bool HoldsByte(const std::string& path, pid_t pid, LockType type, std::uint64_t byte) {

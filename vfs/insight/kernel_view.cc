@@ -189,7 +189,7 @@ void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
                            holders, database.waiters);
       }
     }
-    if (KernelHolder own = OwnUnexplained(database, pid); !own.Nothing()) holders[pid] = own;
+    if (!database.own_unexplained.Nothing()) holders[pid] = database.own_unexplained;
     for (auto& [holder_pid, holder] : holders) {
       if (!holder.Nothing()) database.holders.push_back(holder);
     }

@@ -10,7 +10,8 @@
 namespace lockscope::insight {
 
 // What this process holds, as the kernel tells, that no connection of the ledger explains: taken by
-// connections that do not go through the shim. REQUIRES: database.own and own_locks are read.
+// connections that do not go through the shim, or within the moment. REQUIRES: database.own and
+// own_locks are read.
 KernelHolder OwnUnexplained(const Database& database, std::int64_t pid);
 
 // Fills holders and waiters of every database: /proc/locks is read once for all of them. Locks that

@@ -107,55 +107,56 @@ void ReadWalState(Database& database, const OpenFiles& open_files) {
 
 // ---- own locks: what the ledger says against what the kernel says ----
 
-bool IsFile(int fd, const FileId& id) {
-  struct stat facts {};
-  return fstat(fd, &facts) == 0 && FileId{facts.st_dev, facts.st_ino} == id;
-}
-
 // The locks of this process on one file: each is told by the descriptor that it was taken through,
 // and by no other. A descriptor may be closed, and its number given to another file, by another
-// thread at any time: hence the looks before and after.
+// thread at any time: hence the looks before and after, and null where one has changed, for the
+// locks that are missing then may be held nevertheless.
 std::optional<std::vector<kernel::PosixLock>> OwnLocksOn(const FileId& file,
                                                          const OpenFiles& open_files) {
-  const auto descriptors = open_files.Find(file);
+  if (!open_files.known()) return std::nullopt;
   std::vector<kernel::PosixLock> all;
-  bool read_any = descriptors.empty();  // not open: nothing is held
-  for (const int fd : descriptors) {
-    if (!IsFile(fd, file)) continue;
+  for (const int fd : open_files.Find(file)) {
+    if (!kernel::IsFile(fd, file)) return std::nullopt;
     const auto locks = kernel::ReadOwnLocks(fd);
-    if (!locks || !IsFile(fd, file)) continue;
+    if (!locks || !kernel::IsFile(fd, file)) return std::nullopt;
     all.insert(all.end(), locks->begin(), locks->end());
-    read_any = true;
   }
-  if (!read_any) return std::nullopt;
   return all;
 }
 
-void ReadOwnLocks(Database& database, const OpenFiles& open_files) {
-  database.own_locks.clear();
+void ReadOwnLocks(Database& database) {
+  constexpr int kTries = 3;
   std::set<FileId> files = {database.id, database.shm};
   for (const auto& view : database.own) files.insert({view.info.database, view.shm});
-  for (const FileId& file : files) {
-    if (file.known()) database.own_locks[file] = OwnLocksOn(file, open_files);
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    database.own_locks.clear();
+    const OpenFiles open_files = OpenFiles::Scan();
+    bool told = true;
+    for (const FileId& file : files) {
+      if (!file.known()) continue;
+      const auto& locks = database.own_locks[file] = OwnLocksOn(file, open_files);
+      told = told && locks.has_value();
+    }
+    if (told) return;
   }
 }
 
-// Whether the ledger and the kernel tell the same story of this process. They may differ for a
-// moment, between a lock call's return and its recording; a difference that stays is one.
-bool Agrees(const Database& database, std::int64_t pid) {
+// Whether the kernel knows every lock that the ledger has. They may differ for a moment, between a
+// lock call's return and its recording; a difference that stays is one.
+bool NothingIsLost(const Database& database) {
   for (const auto& view : database.own) {
     for (int offset = 0; offset < kShmLockCount; ++offset) {
       const LockMode mode = view.held.Shm(offset);
-      if (mode != LockMode::kNone && database.Verified(view, ShmResource(offset), mode) == false) {
+      if (mode != LockMode::kNone && database.InKernel(view, ShmResource(offset), mode) == false) {
         return false;
       }
     }
     if (view.held.database != LockMode::kNone &&
-        database.Verified(view, Resource::kDatabase, view.held.database) == false) {
+        database.InKernel(view, Resource::kDatabase, view.held.database) == false) {
       return false;
     }
   }
-  return OwnUnexplained(database, pid).Nothing();
+  return true;
 }
 
 void ReadOwn(Database& database, std::int64_t pid) {
@@ -166,9 +167,17 @@ void ReadOwn(Database& database, std::int64_t pid) {
     database.slots_before.clear();
     database.own = ledger::Ledger::Process().Connections(belongs);
     for (const auto& view : database.own) database.slots_before.emplace(view.info.id, view.slot);
-    ReadOwnLocks(database, OpenFiles::Scan());
+    ReadOwnLocks(database);
     database.own = ledger::Ledger::Process().Connections(belongs);
-    if (Agrees(database, pid)) return;
+    // A lock that was taken and let go between the two looks at the ledger is explained by neither,
+    // but it is not there every time.
+    const KernelHolder unexplained = OwnUnexplained(database, pid);
+    if (pause_us == 0) {
+      database.own_unexplained = unexplained;
+    } else {
+      database.own_unexplained.KeepCommon(unexplained);
+    }
+    if (database.own_unexplained.Nothing() && NothingIsLost(database)) return;
   }
 }
 
@@ -181,6 +190,14 @@ bool KernelHolder::Nothing() const {
          std::all_of(shm.begin(), shm.end(), [](LockMode mode) { return mode == LockMode::kNone; });
 }
 
+void KernelHolder::KeepCommon(const KernelHolder& other) {
+  pending = pending && other.pending;
+  reserved = reserved && other.reserved;
+  shared = shared && other.shared;
+  exclusive = exclusive && other.exclusive;
+  for (std::size_t i = 0; i < shm.size(); ++i) shm[i] = std::min(shm[i], other.shm[i]);
+}
+
 LockMode KernelHolder::DatabaseMode() const {
   if (exclusive) return LockMode::kExclusive;
   if (pending) return LockMode::kPending;
@@ -189,6 +206,12 @@ LockMode KernelHolder::DatabaseMode() const {
 }
 
 std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resource resource,
+                                       LockMode mode) const {
+  const auto held = InKernel(view, resource, mode);
+  return held == false && view.slot.releasing != 0 ? std::nullopt : held;
+}
+
+std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resource resource,
                                        LockMode mode) const {
   const bool shm_lock = IsShm(resource);
   if (shm_lock ? !view.info.posix_shm_locks : !view.info.posix_locks) return std::nullopt;

@@ -41,6 +41,8 @@ struct KernelHolder {
 
   bool Nothing() const;
   LockMode DatabaseMode() const;
+  // Only what the other holds too.
+  void KeepCommon(const KernelHolder& other);
 };
 
 // A request that waits in the kernel (F_SETLKW, as SQLite built with SETLK_TIMEOUT makes them).
@@ -63,11 +65,15 @@ struct Database {
   JournalFacts journal;
 
   std::vector<ledger::ConnectionView> own;  // this process's connections through the shim
+  KernelHolder own_unexplained;             // what this process holds besides, however often asked
   std::vector<KernelHolder> holders;        // everybody else, and what of ours no shim row explains
   std::vector<KernelWaiter> waiters;
 
   // What the kernel says of a lock that the ledger has: null where it cannot be told.
   std::optional<bool> Verified(const ledger::ConnectionView& view, Resource resource,
+                               LockMode mode) const;
+  // The same, but what is being let go this moment counts as lost.
+  std::optional<bool> InKernel(const ledger::ConnectionView& view, Resource resource,
                                LockMode mode) const;
 
   std::map<FileId, std::optional<std::vector<kernel::PosixLock>>> own_locks;  // by file

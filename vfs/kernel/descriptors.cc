@@ -10,7 +10,8 @@
 #include <mutex>
 #include <system_error>
 
-#include "kernel/process.h"
+#include "kernel/foreign_descriptor.h"
+#include "kernel/proc_text.h"
 #include "model/fork_safe_mutex.h"
 
 namespace lockscope::kernel {
@@ -26,19 +27,16 @@ FileStat ToFileStat(const struct stat& status) {
 }
 
 std::optional<FileStat> StatDescriptor(int fd) {
+  const ForeignDescriptor foreign;
   struct stat status = {};
   if (fstat(fd, &status) != 0) return std::nullopt;
   return ToFileStat(status);
 }
 
-bool IsFile(int fd, const FileId& id) {
-  const auto status = StatDescriptor(fd);
-  return status && status->id == id && S_ISREG(status->mode);
-}
-
 // Not through one opened write-only or as a mere path; nor with O_DIRECT, which refuses reads that
 // are not aligned to blocks.
 bool IsReadable(int fd) {
+  const ForeignDescriptor foreign;
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & (O_PATH | O_DIRECT)) != 0) return false;
   return (flags & O_ACCMODE) == O_RDONLY || (flags & O_ACCMODE) == O_RDWR;
@@ -117,6 +115,7 @@ Result<int> OpenAndKeep(KeptDescriptors& kept, const std::string& path, const Fi
 
 // Reads until `bytes` is full or the file ends. Null on an error.
 std::optional<std::size_t> ReadFully(int fd, std::uint64_t offset, std::span<std::uint8_t> bytes) {
+  const ForeignDescriptor foreign;
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t count =
@@ -133,6 +132,11 @@ std::optional<std::size_t> ReadFully(int fd, std::uint64_t offset, std::span<std
 
 }  // namespace
 
+bool IsFile(int fd, const FileId& id) noexcept {
+  const auto status = StatDescriptor(fd);
+  return status && status->id == id && S_ISREG(status->mode);
+}
+
 std::optional<FileStat> StatPath(const std::string& path) noexcept {
   struct stat status = {};
   if (stat(path.c_str(), &status) != 0) return std::nullopt;
@@ -141,9 +145,11 @@ std::optional<FileStat> StatPath(const std::string& path) noexcept {
 
 OpenFiles OpenFiles::Scan() {
   OpenFiles files;
-  auto descriptors = ListDescriptors("/proc/self/fd").value_or(std::vector<int>{});
-  std::sort(descriptors.begin(), descriptors.end());
-  for (const int fd : descriptors) {
+  auto descriptors = ListDescriptors("/proc/self/fd");
+  if (!descriptors) return files;
+  files.known_ = true;
+  std::sort(descriptors->begin(), descriptors->end());
+  for (const int fd : *descriptors) {
     const auto status = StatDescriptor(fd);
     if (status && S_ISREG(status->mode)) files.by_id_[status->id].push_back(fd);
   }
@@ -178,6 +184,7 @@ std::optional<std::size_t> ReadAt(int fd, const FileId& id, std::uint64_t offset
 std::optional<Conflict> ProbeLock(int fd, bool write, std::uint64_t first,
                                   std::uint64_t last) noexcept {
   if (first > last || first > kOffsetMax) return std::nullopt;
+  const ForeignDescriptor foreign;
   struct flock lock = {};  // l_pid must be 0 for F_OFD_GETLK
   lock.l_type = write ? F_WRLCK : F_RDLCK;
   lock.l_whence = SEEK_SET;

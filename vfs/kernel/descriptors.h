@@ -33,16 +33,22 @@ struct FileStat {
 // stat(), symbolic links followed. Null with errno set.
 std::optional<FileStat> StatPath(const std::string& path) noexcept;
 
+// Whether the descriptor, which may be another thread's, is of this regular file now.
+bool IsFile(int fd, const FileId& id) noexcept;
+
 // What this process has open at one moment: /proc/self/fd listed once, every regular file's
-// descriptors by identity. Sockets, pipes and descriptors that vanish meanwhile are left out. Empty
-// where /proc cannot be read. Not thread-safe to assign to; Find() is.
+// descriptors by identity. Sockets, pipes and descriptors that vanish meanwhile are left out. Not
+// thread-safe to assign to; Find() is.
 class OpenFiles {
  public:
   static OpenFiles Scan();
+  // False where /proc cannot be read: then nothing is found, and nothing follows from it.
+  bool known() const noexcept { return known_; }
   // Descriptors this process has of the file, lowest first; empty for none.
   std::span<const int> Find(const FileId& id) const noexcept;
 
  private:
+  bool known_ = false;
   std::map<FileId, std::vector<int>> by_id_;
 };
 

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "kernel/process.h"
+#include "kernel/proc_text.h"
 
 namespace lockscope::kernel {
 namespace {

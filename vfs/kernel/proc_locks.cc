@@ -6,8 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <tuple>
 
-#include "kernel/process.h"
+#include "kernel/proc_text.h"
 
 namespace lockscope::kernel {
 namespace {
@@ -127,9 +128,23 @@ std::vector<PosixLock> ParseFdinfoLocks(std::string_view text) {
 }
 
 std::optional<std::vector<PosixLock>> ReadProcLocks() {
-  const auto text = ReadProcText("/proc/locks");
+  constexpr std::size_t kPageBytes = 4096;
+  auto text = ReadProcText("/proc/locks");
   if (!text) return std::nullopt;
-  return ParseProcLocks(*text);
+  // The kernel stops at the last whole line that fits into a page.
+  constexpr std::size_t kLineBytesMax = 128;
+  if (text->size() > kPageBytes - kLineBytesMax) {
+    if (const auto again = ReadProcText("/proc/locks")) *text += *again;
+  }
+  auto locks = ParseProcLocks(*text);
+  const auto key = [](const PosixLock& lock) {
+    return std::tuple(lock.pid, lock.device, lock.inode, lock.bytes.first, lock.bytes.last,
+                      lock.write, lock.waiting);
+  };
+  std::sort(locks.begin(), locks.end(),
+            [&key](const PosixLock& a, const PosixLock& b) { return key(a) < key(b); });
+  locks.erase(std::unique(locks.begin(), locks.end()), locks.end());
+  return locks;
 }
 
 std::optional<std::vector<PosixLock>> ReadOwnLocks(int fd) {

@@ -36,6 +36,12 @@ void Connection::Publish(const HeldBits& held, const CallContext& context, Ticks
 }
 
 // REQUIRES: an Update is under way.
+void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept {
+  const std::uint64_t text = statement != nullptr ? statement->id() : 0;
+  if (sql_id_[static_cast<std::size_t>(slot)] != text) CopySql(slot, statement);
+}
+
+// REQUIRES: an Update is under way.
 void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept {
   const auto index = static_cast<std::size_t>(slot);
   auto& words = record_.slot.words;
@@ -206,7 +212,7 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
     EndWait(resource, count, mode, now);
   }
   if (mode == LockMode::kShared) {
-    ReadSlotLocked(offset, now, context, facts);
+    SharedShmLocked(offset, now, context, facts);
     return;
   }
   auto& words = record_.slot.words;
@@ -227,6 +233,32 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                             .to = mode}
                           .Pack(),
                       now);
+}
+
+void Connection::SharedShmLocked(int offset, Ticks now, const CallContext& context,
+                                 const SnapshotFacts& facts) noexcept {
+  const Resource resource = ShmResource(offset);
+  // In an update of its own: nothing is shown of it before the lock is.
+  {
+    const Update update(record_.slot.sequence);
+    TakeSql(SqlSlotOf(resource), context.statement);
+  }
+  if (IsReadSlot(resource)) {
+    ReadSlotLocked(offset, now, context.autocommit, facts);
+    return;
+  }
+  // A connection that may only read the wal-index asks so whether anybody writes.
+  {
+    const Update update(record_.slot.sequence);
+    HeldBits bits = held();
+    bits.shm_shared = static_cast<std::uint8_t>(bits.shm_shared | ShmMask(offset, 1));
+    record_.slot.words.shm_since[static_cast<std::size_t>(offset)].Store(now);
+    Publish(bits, context, now);
+  }
+  CountGrant(resource, LockMode::kShared);
+  record_.ring.Append(
+      Event{.operation = Operation::kShmLock, .resource = resource, .to = LockMode::kShared}.Pack(),
+      now);
 }
 
 void Connection::ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration,

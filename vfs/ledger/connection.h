@@ -60,6 +60,34 @@ struct SnapshotFacts {
   std::uint64_t salts = 0;
 };
 
+namespace hot {
+
+inline constexpr std::uint64_t kAutocommitMask = std::uint64_t{0xff} << kHeldAutocommitShift;
+
+constexpr std::uint64_t WithAutocommit(std::uint64_t held, Autocommit autocommit) {
+  return (held & ~kAutocommitMask) | static_cast<std::uint64_t>(autocommit) << kHeldAutocommitShift;
+}
+
+// See Connection::Idle().
+constexpr bool Idle(std::uint64_t held) {
+  constexpr std::uint64_t kShm =
+      std::uint64_t{0xff} << kHeldSharedShift | std::uint64_t{0xff} << kHeldExclusiveShift;
+  const std::uint64_t kept = (held & kHeldWalOpen) != 0 ? 1 : 0;
+  return (held & kShm) == 0 && (held & 0xff) <= kept;
+}
+
+// What ShmResource() and StatIndex() say of a shared read slot, without their questions.
+constexpr std::size_t ReadSlotStat(int offset) { return static_cast<std::size_t>(offset) + 4; }
+static_assert(ReadSlotStat(kShmReadOffset) == StatIndex(Resource::kWalRead0, LockMode::kShared));
+
+constexpr std::uint64_t ReadSlotEvent(Operation operation, int offset, LockMode from, LockMode to) {
+  return Event{.operation = operation, .resource = Resource::kDatabase, .from = from, .to = to}
+             .Pack() +
+         ((static_cast<std::uint64_t>(offset) + 1) << 8);
+}
+
+}  // namespace hot
+
 class Connection {
  public:
   Connection() = default;
@@ -67,10 +95,16 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   // ---- the hot pair: a read slot, shared, while nothing is being waited for ----
-  // REQUIRES: !HasRefusal().
-  void ReadSlotLocked(int offset, Ticks now, const CallContext& context,
+  // REQUIRES: !HasRefusal(), and `offset` is that of a read slot.
+  // By the statement whose text is read_text().
+  void ReadSlotLocked(int offset, Ticks now, Autocommit autocommit,
                       const SnapshotFacts& facts) noexcept;
-  void ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept;
+  // Returns Idle().
+  bool ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept;
+  // The number (StatementText::id) of the text recorded for the read slot; 0 for none.
+  std::uint64_t read_text() const noexcept {
+    return sql_id_[static_cast<std::size_t>(SqlSlot::kRead)];
+  }
 
   // ---- xLock and xUnlock of the database file, after the VFS below has answered `result` ----
   void DatabaseLocked(LockMode level, Ticks now, const CallContext& context) noexcept;
@@ -91,6 +125,22 @@ class Connection {
 
   void ShmMapped(Ticks now) noexcept;
   void ShmUnmapped(Ticks now) noexcept;
+
+  // Lives from before a call that lets locks go to after its record: the thread may be stopped in
+  // between for any time, and what the ledger still has is not lost then. Outside an Update.
+  class Releasing {
+   public:
+    explicit Releasing(Connection& connection) noexcept
+        : word_(connection.record_.slot.words.releasing) {
+      word_.Store(1);
+    }
+    ~Releasing() { word_.Store(0); }
+    Releasing(const Releasing&) = delete;
+    Releasing& operator=(const Releasing&) = delete;
+
+   private:
+    Word& word_;
+  };
   // From the thread whose request was refused last; outside an Update, since that thread may have
   // left the connection to another by now.
   void Sleeping(bool asleep) noexcept { record_.slot.words.sleeping.Store(asleep ? 1 : 0); }
@@ -99,13 +149,8 @@ class Connection {
 
   HeldBits held() const noexcept { return HeldBits::Unpack(record_.slot.words.held.Own()); }
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
-  bool Idle() const noexcept {
-    constexpr std::uint64_t kShm =
-        std::uint64_t{0xff} << kHeldSharedShift | std::uint64_t{0xff} << kHeldExclusiveShift;
-    const std::uint64_t bits = record_.slot.words.held.Own();
-    const std::uint64_t kept = (bits & kHeldWalOpen) != 0 ? 1 : 0;
-    return (bits & kShm) == 0 && (bits & 0xff) <= kept;
-  }
+  bool Idle() const noexcept { return hot::Idle(record_.slot.words.held.Own()); }
+  bool EverLocked() const noexcept { return record_.ring.Any(); }
   bool InAutocommit() const noexcept {
     const std::uint64_t bits = record_.slot.words.held.Own() >> kHeldAutocommitShift;
     return (bits & 0xff) == static_cast<std::uint64_t>(Autocommit::kOn);
@@ -118,6 +163,8 @@ class Connection {
   friend class Ledger;
 
   void Publish(const HeldBits& held, const CallContext& context, Ticks now) noexcept;
+  void SharedShmLocked(int offset, Ticks now, const CallContext& context,
+                       const SnapshotFacts& facts) noexcept;
   void TakeSql(SqlSlot slot, const StatementText* statement) noexcept;
   void CopySql(SqlSlot slot, const StatementText* statement) noexcept;
   void CountGrant(Resource resource, LockMode mode) noexcept {
@@ -150,31 +197,9 @@ class Connection {
   bool open_ = false;
 };
 
-// ---- the hot pair, inline: about forty instructions each ----
+// ---- the hot pair, inline: about thirty instructions each ----
 
-inline void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept {
-  const std::uint64_t text = statement != nullptr ? statement->id() : 0;
-  if (sql_id_[static_cast<std::size_t>(slot)] != text) [[unlikely]]
-    CopySql(slot, statement);
-}
-
-namespace hot {
-
-inline constexpr std::uint64_t kAutocommitMask = std::uint64_t{0xff} << kHeldAutocommitShift;
-
-constexpr std::uint64_t WithAutocommit(std::uint64_t held, Autocommit autocommit) {
-  return (held & ~kAutocommitMask) | static_cast<std::uint64_t>(autocommit) << kHeldAutocommitShift;
-}
-
-constexpr std::uint64_t ReadSlotEvent(Operation operation, int offset, LockMode from, LockMode to) {
-  return Event{.operation = operation, .resource = Resource::kDatabase, .from = from, .to = to}
-             .Pack() |
-         static_cast<std::uint64_t>(ShmResource(offset)) << 8;
-}
-
-}  // namespace hot
-
-inline void Connection::ReadSlotLocked(int offset, Ticks now, const CallContext& context,
+inline void Connection::ReadSlotLocked(int offset, Ticks now, Autocommit autocommit,
                                        const SnapshotFacts& facts) noexcept {
   auto& words = record_.slot.words;
   const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
@@ -183,27 +208,30 @@ inline void Connection::ReadSlotLocked(int offset, Ticks now, const CallContext&
     words.shm_since[static_cast<std::size_t>(offset)].Store(now);
     words.snapshot_frame.Store(facts.max_frame);
     words.snapshot_salts.Store(facts.salts);
-    TakeSql(SqlSlot::kRead, context.statement);
-    words.held.Store(hot::WithAutocommit(words.held.Own() | bit, context.autocommit));
+    words.held.Store(hot::WithAutocommit(words.held.Own() | bit, autocommit));
     words.last_call.Store(now);
   }
-  CountGrant(ShmResource(offset), LockMode::kShared);
+  record_.stats.counters(hot::ReadSlotStat(offset)).acquired.Add(1);
   record_.ring.Append(
       hot::ReadSlotEvent(Operation::kShmLock, offset, LockMode::kNone, LockMode::kShared), now);
 }
 
-inline void Connection::ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept {
+inline bool Connection::ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept {
   auto& words = record_.slot.words;
   const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
+  const std::uint64_t held = hot::WithAutocommit(words.held.Own() & ~bit, autocommit);
   {
     const Update update(record_.slot.sequence);
-    words.held.Store(hot::WithAutocommit(words.held.Own() & ~bit, autocommit));
+    words.held.Store(held);
     words.last_call.Store(now);
   }
-  CountRelease(ShmResource(offset), LockMode::kShared,
-               words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
+  const std::size_t kind = hot::ReadSlotStat(offset);
+  const Ticks since = words.shm_since[static_cast<std::size_t>(offset)].Own();
+  record_.stats.counters(kind).released.Add(1);
+  record_.stats.hold(kind).Record(now > since ? now - since : 0);
   record_.ring.Append(
       hot::ReadSlotEvent(Operation::kShmUnlock, offset, LockMode::kShared, LockMode::kNone), now);
+  return hot::Idle(held);
 }
 
 }  // namespace lockscope::ledger

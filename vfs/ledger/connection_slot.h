@@ -13,6 +13,8 @@
 //   1        last_call            ticks of the last lock call
 //   1        snapshot_frame       mxFrame when the read lock was granted
 //   1        snapshot_salts       the eight bytes of the salts of that moment, as they stand there
+//   1        releasing            1 while a lock is being let go: whether it is held yet, only the
+//                                 kernel knows
 //   1        want                 a refused request, packed as an Event; 0 for none
 //   8        shm_since            ticks of the grant of each wal-index lock, by xShmLock's offset
 //   4        database_since       ticks of the grant of SHARED, RESERVED, PENDING, EXCLUSIVE
@@ -107,6 +109,7 @@ struct SlotLayout {
   W last_call;
   W snapshot_frame;
   W snapshot_salts;
+  W releasing;
   W want;
   std::array<W, kShmLockCount> shm_since;
   std::array<W, 4> database_since;
@@ -124,7 +127,7 @@ struct SlotLayout {
 
 using SlotCopy = SlotLayout<std::uint64_t>;
 inline constexpr std::size_t kSlotWords = sizeof(SlotCopy) / sizeof(std::uint64_t);
-static_assert(sizeof(SlotCopy) == (25 + kSqlSlots + kSqlSlots * kSqlWords) * 8);
+static_assert(sizeof(SlotCopy) == (26 + kSqlSlots + kSqlSlots * kSqlWords) * 8);
 static_assert(sizeof(SlotLayout<Word>) == sizeof(SlotCopy));
 static_assert(std::is_standard_layout_v<SlotLayout<Word>>);
 

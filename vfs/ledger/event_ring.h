@@ -43,6 +43,8 @@ class EventRing {
   // Oldest first. `lost` = how many events before the first of them the ring no longer has.
   std::vector<RecordedEvent> Read(std::uint64_t& lost) const;
   void Clear() { head_.Store(0); }
+  // Whether anything was appended. REQUIRES: called by the writer.
+  bool Any() const noexcept { return head_.Own() != 0; }
 
  private:
   struct Entry {

@@ -20,10 +20,11 @@ inline constexpr std::size_t kBuckets = 2 + kOctaves * 4;
 
 constexpr std::size_t BucketOf(Ticks ticks) noexcept {
   if (ticks < (Ticks{1} << kFirstOctave)) return 0;
-  const int octave = 63 - std::countl_zero(ticks);
-  if (octave >= kFirstOctave + kOctaves) return kBuckets - 1;
-  const auto quarter = static_cast<std::size_t>((ticks >> (octave - 2)) & 3);
-  return 1 + static_cast<std::size_t>(octave - kFirstOctave) * 4 + quarter;
+  if (ticks >= (Ticks{1} << (kFirstOctave + kOctaves))) return kBuckets - 1;
+  const int octave = 63 ^ std::countl_zero(ticks);
+  // The leading one and the two bits behind it, 4 … 7: the quarter is what is above 4.
+  const auto leading = static_cast<std::size_t>(ticks >> (octave - 2));
+  return leading + static_cast<std::size_t>(octave) * 4 + 1 - 4 * (kFirstOctave + 1);
 }
 
 // The first duration that belongs to the bucket.

@@ -40,8 +40,8 @@ struct DatabaseStats {
   std::array<StatCounts, kStatKinds> kinds;
 };
 
-// Chooses databases by what is known of them; of closed ones that is the path alone (their inode may
-// be another file's by now). An empty function chooses all.
+// Chooses databases by what is known of them; of closed ones that is the path alone (their inode
+// may be another file's by now). An empty function chooses all.
 using DatabaseFilter = std::function<bool(const std::string& path, const FileId& id)>;
 
 class Ledger {

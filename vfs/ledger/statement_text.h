@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "ledger/connection_slot.h"
@@ -21,7 +22,16 @@ class StatementText {
  public:
   // A null pointer, or a statement that carries a key: not known.
   void Assign(const char* sql) noexcept;
-  void Forget() noexcept { known_ = false; }
+  // Whether `sql` is the whole text that is known already, as in most calls: then nothing is to be
+  // done.
+  bool Holds(const char* sql) const noexcept {
+    return known_ && !cut_ && std::strcmp(text_.data(), sql) == 0;
+  }
+  // Not known; the same text assigned again gets a new number.
+  void Forget() noexcept {
+    known_ = false;
+    id_ = 0;
+  }
 
   // Names the text, among all texts of the process, while it is known; 0 while it is not.
   std::uint64_t id() const noexcept { return known_ ? id_ : 0; }

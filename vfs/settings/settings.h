@@ -53,8 +53,11 @@ bool CaptureSqlOtherwise(const DatabaseSettings& database) noexcept;
 namespace internal {
 extern std::atomic<Switch> g_capture_sql_word __attribute__((visibility("hidden")));
 }  // namespace internal
+inline Switch CaptureSqlWord() noexcept {
+  return internal::g_capture_sql_word.load(std::memory_order_relaxed);
+}
 inline bool CaptureSql(bool otherwise) noexcept {
-  const Switch word = internal::g_capture_sql_word.load(std::memory_order_relaxed);
+  const Switch word = CaptureSqlWord();
   return word == Switch::kUnset ? otherwise : word == Switch::kOn;
 }
 

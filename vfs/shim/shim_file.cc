@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -20,11 +21,44 @@ namespace lockscope::shim {
 
 using ledger::Autocommit;
 using ledger::CallContext;
+using ledger::Connection;
 using ledger::Ticks;
 
 static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a ShimFile*");
 
-// ---- what SQLite calls: a line each ----
+// ---- the hot pair: before what SQLite calls, so that it becomes part of it ----
+
+inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
+  if (wal_index_ == nullptr) return {};
+  return {.max_frame = ReadShared32(wal_index_, format::kMxFrameOffset),
+          .salts = ReadShared64(wal_index_, format::kSaltOffset)};
+}
+
+// In autocommit, by the statement that was recorded last: nothing is to be asked or copied.
+inline void ShimFile::ReadSlotGranted(int offset) noexcept {
+  sqlite3* const db = db_ != nullptr ? *db_ : nullptr;
+  const bool known = db != nullptr && current_tracker_ != nullptr &&
+                     current_tracker_->Follows(db) &&
+                     current_tracker_->running_text() == connection_->read_text() &&
+                     sqlite3_get_autocommit(db) != 0;
+  const Ticks now = ledger::Now();
+  if (!known) [[unlikely]] {
+    RecordReadSlot(offset, now);
+    return;
+  }
+  connection_->ReadSlotLocked(offset, now, Autocommit::kOn, Facts());
+}
+
+// A read that began in autocommit ends in it: BEGIN would have kept the lock. One that began inside
+// a transaction ends with it, or to try again: that is asked.
+inline void ShimFile::ReadSlotReleased(int offset) noexcept {
+  const Autocommit autocommit =
+      connection_->InAutocommit() ? Autocommit::kOn : ContextWithoutText().autocommit;
+  const bool idle = connection_->ReadSlotUnlocked(offset, ledger::Now(), autocommit);
+  if (idle && current_tracker_ != nullptr) current_tracker_->Finished();
+}
+
+// ---- what SQLite calls ----
 
 struct ShimFile::Methods {
   static ShimFile& Self(sqlite3_file* file) { return *reinterpret_cast<ShimFile*>(file); }
@@ -72,10 +106,41 @@ struct ShimFile::Methods {
   static int xShmMap(sqlite3_file* file, int region, int bytes, int extend, void volatile** page) {
     return Self(file).ShmMap(region, bytes, extend, page);
   }
+  // What every read transaction of a WAL database does twice goes straight through: a read slot,
+  // shared, while nothing is being waited for.
   static int xShmLock(sqlite3_file* file, int offset, int count, int flags) {
-    return Self(file).ShmLock(offset, count, flags);
+    ShimFile& self = Self(file);
+    if ((flags & SQLITE_SHM_SHARED) == 0 || offset < kShmReadOffset ||
+        self.connection_->HasRefusal()) [[unlikely]] {
+      return self.AnyShmLock(offset, count, flags);
+    }
+    sqlite3_file* const lower = Lower(file);
+    if ((flags & SQLITE_SHM_UNLOCK) != 0) {
+      const Connection::Releasing releasing(*self.connection_);
+      const int result = lower->pMethods->xShmLock(lower, offset, count, flags);
+      if (result != SQLITE_OK) [[unlikely]] {
+        return self.RecordShmLock(offset, count, flags, result, 0, ledger::Now());
+      }
+      self.ReadSlotReleased(offset);
+      return SQLITE_OK;
+    }
+    const int result = lower->pMethods->xShmLock(lower, offset, count, flags);
+    if (result != SQLITE_OK) [[unlikely]] {
+      return self.RecordShmLock(offset, count, flags, result, 0, ledger::Now());
+    }
+    self.ReadSlotGranted(offset);
+    return SQLITE_OK;
   }
-  static void xShmBarrier(sqlite3_file* file) { Self(file).ShmBarrier(); }
+  static void xShmBarrier(sqlite3_file* file) {
+    ShimFile& self = Self(file);
+    file = Lower(file);
+    if (self.guard_.armed()) [[unlikely]] {
+      file->pMethods->xShmBarrier(file);
+      if (self.wal_index_ != nullptr) self.guard_.Note(self.wal_index_);
+      return;
+    }
+    file->pMethods->xShmBarrier(file);
+  }
   static int xShmUnmap(sqlite3_file* file, int delete_flag) {
     return Self(file).ShmUnmap(delete_flag);
   }
@@ -235,14 +300,16 @@ const ledger::StatementText* ShimFile::FindStatement(sqlite3* db) noexcept {
   return found_ != nullptr && StatementTracker::Find(db, *found_) ? found_.get() : nullptr;
 }
 
-inline CallContext ShimFile::Context() noexcept {
+CallContext ShimFile::Context() noexcept {
   CallContext context = ContextWithoutText();
-  // Inside a transaction locks outlive the statement that took them: the one heard last may be over,
-  // and the application's own trace may have replaced ours since. Then it is looked for.
-  if (context.autocommit == Autocommit::kOff && current_tracker_ != nullptr &&
-      !connection_->Idle()) [[unlikely]] {
+  // Inside a transaction locks outlive the statement that took them: the one heard last may be
+  // over, and the application's own trace may have replaced ours since. It may also be over where
+  // it took no lock at all, before the schema of a database is read for the first time, which is
+  // done while the next statement is prepared. Then it is looked for.
+  const bool may_be_over = (context.autocommit == Autocommit::kOff && !connection_->Idle()) ||
+                           !connection_->EverLocked();
+  if (may_be_over && current_tracker_ != nullptr) [[unlikely]]
     current_tracker_->Finished();
-  }
   if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
   return context;
 }
@@ -256,12 +323,6 @@ inline CallContext ShimFile::ContextWithoutText() noexcept {
     context.statement_number = current_tracker_->statement_number();
   }
   return context;
-}
-
-// A read that began in autocommit ends in it: BEGIN would have kept the lock. One that began inside
-// a transaction ends with it, or to try again: that is asked.
-inline Autocommit ShimFile::AutocommitAfterRead() noexcept {
-  return connection_->InAutocommit() ? Autocommit::kOn : ContextWithoutText().autocommit;
 }
 
 inline void ShimFile::AfterUnlock() noexcept {
@@ -307,6 +368,7 @@ LockMode ShimFile::LevelBelow() noexcept {
 }
 
 int ShimFile::Unlock(int level) noexcept {
+  const Connection::Releasing releasing(*connection_);
   const int result = lower()->pMethods->xUnlock(lower(), level);
   const LockMode now_held = result == SQLITE_OK ? static_cast<LockMode>(level) : LevelBelow();
   connection_->DatabaseUnlocked(now_held, result, ledger::Now(), ContextWithoutText());
@@ -347,12 +409,6 @@ void ShimFile::WalIndexMapped(const volatile void* page) noexcept {
   ledger::Ledger::Process().Mapped(*connection_, wal_index_);
 }
 
-inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
-  if (wal_index_ == nullptr) return {};
-  return {.max_frame = ReadShared32(wal_index_, format::kMxFrameOffset),
-          .salts = ReadShared64(wal_index_, format::kSaltOffset)};
-}
-
 namespace {
 
 constexpr int kCheckpointOffset = ShmOffset(Resource::kWalCheckpoint);
@@ -364,25 +420,13 @@ bool Covers(int offset, int count, int wanted) {
 
 }  // namespace
 
-// What every read transaction of a WAL database does twice comes first and goes straight through.
-int ShimFile::ShmLock(int offset, int count, int flags) noexcept {
-  if (connection_->HasRefusal() || (flags & SQLITE_SHM_SHARED) == 0) [[unlikely]] {
-    return AnyShmLock(offset, count, flags);
-  }
-  const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
-  const Ticks now = ledger::Now();
-  if (result != SQLITE_OK) [[unlikely]]
-    return RecordShmLock(offset, count, flags, result, 0, now);
-  if ((flags & SQLITE_SHM_UNLOCK) != 0) {
-    connection_->ReadSlotUnlocked(offset, now, AutocommitAfterRead());
-    AfterUnlock();
-  } else {
-    connection_->ReadSlotLocked(offset, now, Context(), Facts());
-  }
-  return SQLITE_OK;
+void ShimFile::RecordReadSlot(int offset, Ticks now) noexcept {
+  connection_->ShmLocked(offset, 1, LockMode::kShared, now, Context(), Facts());
 }
 
 int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
+  std::optional<Connection::Releasing> releasing;
+  if ((flags & SQLITE_SHM_UNLOCK) != 0) releasing.emplace(*connection_);
   const Ticks begun = RetryBegins();
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
   return RecordShmLock(offset, count, flags, result, begun, ledger::Now());
@@ -429,16 +473,8 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
   return SQLITE_BUSY;
 }
 
-void ShimFile::ShmBarrier() noexcept {
-  if (!guard_.armed()) [[likely]] {
-    lower()->pMethods->xShmBarrier(lower());
-    return;
-  }
-  lower()->pMethods->xShmBarrier(lower());
-  if (wal_index_ != nullptr) guard_.Note(wal_index_);
-}
-
 int ShimFile::ShmUnmap(int delete_flag) noexcept {
+  const Connection::Releasing releasing(*connection_);
   ledger::Ledger::Process().Unmapping(*connection_);
   wal_index_ = nullptr;
   const int result = lower()->pMethods->xShmUnmap(lower(), delete_flag);

@@ -57,18 +57,18 @@ class ShimFile {
   int CheckReservedLock(int* result) noexcept;
   int FileControl(int operation, void* argument) noexcept;
   int ShmMap(int region, int bytes, int extend, void volatile** page) noexcept;
-  int ShmLock(int offset, int count, int flags) noexcept;
-  void ShmBarrier() noexcept;
   int ShmUnmap(int delete_flag) noexcept;
 
   ledger::CallContext Context() noexcept;
   ledger::CallContext ContextWithoutText() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
+  void ReadSlotGranted(int offset) noexcept;
+  void ReadSlotReleased(int offset) noexcept;
+  void RecordReadSlot(int offset, ledger::Ticks now) noexcept;
   int AnyShmLock(int offset, int count, int flags) noexcept;
   int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
                     ledger::Ticks now) noexcept;
-  ledger::Autocommit AutocommitAfterRead() noexcept;
   void AfterUnlock() noexcept;
   ledger::Ticks RetryBegins() const noexcept;
   LockMode LevelBelow() noexcept;

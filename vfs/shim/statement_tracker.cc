@@ -59,15 +59,36 @@ void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& 
 }
 
 int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* text) {
-  auto* tracker = static_cast<StatementTracker*>(context);
+  auto* sql = static_cast<const char*>(text);
   // The text is the statement as prepared, but for a trigger's, which is a comment that names it.
-  const auto* sql = static_cast<const char*>(text);
-  if (sql[0] == '-' && sql[1] == '-') sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
-  ++tracker->statement_number_;
-  tracker->statement_ = static_cast<sqlite3_stmt*>(statement);
-  tracker->misses_ = 0;
-  tracker->text_.Assign(sql);
+  if (sql[0] == '-' && sql[1] == '-') [[unlikely]] {
+    sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+  }
+  static_cast<StatementTracker*>(context)->Began(static_cast<sqlite3_stmt*>(statement), sql);
   return 0;
+}
+
+inline void StatementTracker::Began(sqlite3_stmt* statement, const char* sql) noexcept {
+  ++statement_number_;
+  statement_ = statement;
+  misses_ = 0;
+  if (sql == nullptr || !text_.Holds(sql) || capture_sql_word_ != settings::CaptureSqlWord())
+      [[unlikely]] {
+    Assign(sql);
+  }
+  TextAssigned();
+}
+
+void StatementTracker::Assign(const char* sql) noexcept {
+  const settings::Switch word = settings::CaptureSqlWord();
+  if (word != capture_sql_word_) text_.Forget();
+  capture_sql_word_ = word;
+  text_.Assign(sql);
+}
+
+inline void StatementTracker::TextAssigned() noexcept {
+  finished_ = false;
+  running_text_ = text_.known() ? text_.id() : kAsk;
 }
 
 bool StatementTracker::StillRuns(sqlite3* db) {
@@ -82,8 +103,8 @@ bool StatementTracker::StillRuns(sqlite3* db) {
     if (statement == nullptr) break;
     if (statement != statement_) continue;
     if (sqlite3_stmt_busy(statement) == 0) break;
-    text_.Assign(sqlite3_sql(statement));
-    finished_number_ = 0;
+    Assign(sqlite3_sql(statement));
+    TextAssigned();
     return true;
   }
   ++misses_;

@@ -16,6 +16,7 @@
 
 #include "ledger/connection.h"
 #include "ledger/statement_text.h"
+#include "settings/settings.h"
 #include "shim/sqlite_api.h"
 
 namespace lockscope::shim {
@@ -32,16 +33,24 @@ class StatementTracker {
   // The file through which the tracker was installed is being closed.
   static void MainFileClosing(const std::shared_ptr<StatementTracker>& tracker, sqlite3* db);
 
+  // The number of the running statement's text (StatementText::id), or kAsk: Current() must be
+  // asked. Where it is the number of the text that was recorded last, nothing is to be copied.
+  static constexpr std::uint64_t kAsk = ~std::uint64_t{0};
+  std::uint64_t running_text() const { return running_text_; }
+
   // The text of the statement that `db` runs now; null where nothing is known. Usually the one that
   // the trace saw last. Once every lock was let go (Finished), that statement is over, or it let go
   // in order to try again, or the application's own trace has replaced this one: then it is looked
   // for.
   const ledger::StatementText* Current(sqlite3* db) {
-    if (statement_number_ != finished_number_) return &text_;
+    if (!finished_) return &text_;
     return StillRuns(db) ? &text_ : nullptr;
   }
   std::uint64_t statement_number() const { return statement_number_; }
-  void Finished() { finished_number_ = statement_number_; }
+  void Finished() {
+    finished_ = true;
+    running_text_ = kAsk;
+  }
   bool Follows(sqlite3* db) const { return db == db_; }
 
   // The walk. Fills `text`; false where no single statement can be named.
@@ -50,11 +59,18 @@ class StatementTracker {
  private:
   explicit StatementTracker(sqlite3* db) : db_(db) {}
   bool StillRuns(sqlite3* db);
+  void Began(sqlite3_stmt* statement, const char* sql) noexcept;
+  void Assign(const char* sql) noexcept;
+  void TextAssigned() noexcept;
   static int OnTrace(unsigned event, void* context, void* statement, void* text);
 
   sqlite3* const db_;  // compared, never used
+  std::uint64_t running_text_ = kAsk;
   std::uint64_t statement_number_ = 1;
-  std::uint64_t finished_number_ = 1;
+  bool finished_ = true;
+  // The setting as it was when text_ was assigned. After another word every text gets a new number,
+  // so that whoever compares numbers asks, and hears the new word.
+  settings::Switch capture_sql_word_ = settings::Switch::kUnset;
   const sqlite3_stmt* statement_ = nullptr;  // compared, never used: it may be gone
   int misses_ = 0;  // how often StillRuns() did not find it since the last trace
   ledger::StatementText text_;

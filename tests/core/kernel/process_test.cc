@@ -6,6 +6,8 @@
 
 #include "kernel/process.h"
 
+#include "kernel/proc_text.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/prctl.h>

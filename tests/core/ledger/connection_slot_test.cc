@@ -19,14 +19,15 @@ namespace {
 // ---- layout ----
 
 static_assert(offsetof(SlotCopy, held) == 0);
-static_assert(offsetof(SlotCopy, want) == 32);
-static_assert(offsetof(SlotCopy, shm_since) == 40);
-static_assert(offsetof(SlotCopy, database_since) == 104);
-static_assert(offsetof(SlotCopy, open_since) == 136);
-static_assert(offsetof(SlotCopy, sleeping) == 176);
-static_assert(offsetof(SlotCopy, sql_bytes) == 200);
-static_assert(offsetof(SlotCopy, sql) == 240);
-static_assert(kSlotWords == 670);
+static_assert(offsetof(SlotCopy, releasing) == 32);
+static_assert(offsetof(SlotCopy, want) == 40);
+static_assert(offsetof(SlotCopy, shm_since) == 48);
+static_assert(offsetof(SlotCopy, database_since) == 112);
+static_assert(offsetof(SlotCopy, open_since) == 144);
+static_assert(offsetof(SlotCopy, sleeping) == 184);
+static_assert(offsetof(SlotCopy, sql_bytes) == 208);
+static_assert(offsetof(SlotCopy, sql) == 248);
+static_assert(kSlotWords == 671);
 static_assert(alignof(ConnectionSlot) == 64);
 
 // ---- held ----

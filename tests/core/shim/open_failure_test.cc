@@ -36,8 +36,8 @@ void* AllocateOrThrow(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
-// C++ takes all its memory from here in this program: SQLite does not. (GCC, having inlined only one of a
-// pair, believes that memory from operator new goes to free().)
+// C++ takes all its memory from here in this program: SQLite does not. (GCC, having inlined only
+// one of a pair, believes that memory from operator new goes to free().)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void* operator new(std::size_t bytes) { return AllocateOrThrow(bytes, 1); }
