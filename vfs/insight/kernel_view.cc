@@ -145,6 +145,30 @@ void Explain(const ledger::HeldBits& held, bool excl_vfs, KernelHolder& own) {
   if (held.wal_open) own.shm.at(kOpenOffset) = LockMode::kNone;
 }
 
+// What was asked for, granted or let go between the two looks at the ledger, whatever came of it: a
+// lock that lived in between leaves the time of its grant.
+void ExplainMeanwhile(const ledger::SlotCopy& before, const ledger::SlotCopy& after,
+                      KernelHolder& own) {
+  const auto explains = [&](Resource resource, ledger::Ticks earlier, ledger::Ticks later) {
+    return earlier != later || ledger::CallUnderWay::Unpack(before.call).Covers(resource) ||
+           ledger::CallUnderWay::Unpack(after.call).Covers(resource);
+  };
+  for (int offset = 0; offset < kShmLockCount; ++offset) {
+    const auto i = static_cast<std::size_t>(offset);
+    if (explains(ShmResource(offset), before.shm_since.at(i), after.shm_since.at(i))) {
+      own.shm.at(i) = LockMode::kNone;
+    }
+  }
+  if (explains(Resource::kWalOpen, before.open_since, after.open_since)) {
+    own.shm.at(kOpenOffset) = LockMode::kNone;
+  }
+  const bool same = std::equal(before.database_since.begin(), before.database_since.end(),
+                               after.database_since.begin());
+  if (explains(Resource::kDatabase, same ? 0 : 1, 0)) {
+    own.shared = own.reserved = own.pending = own.exclusive = false;
+  }
+}
+
 }  // namespace
 
 KernelHolder OwnUnexplained(const Database& database, std::int64_t pid) {
@@ -162,11 +186,11 @@ KernelHolder OwnUnexplained(const Database& database, std::int64_t pid) {
   for (const auto& view : database.own) {
     const bool excl_vfs = view.info.posix_locks && !view.info.posix_shm_locks;
     Explain(view.held, excl_vfs, own);
-    // A lock that was let go, or taken, while the kernel was being asked.
-    const auto before = database.slots_before.find(view.info.id);
-    if (before != database.slots_before.end()) {
-      Explain(ledger::HeldBits::Unpack(before->second.held), excl_vfs, own);
-    }
+    const auto found = database.slots_before.find(view.info.id);
+    const ledger::SlotCopy before =
+        found != database.slots_before.end() ? found->second : ledger::SlotCopy{};
+    Explain(ledger::HeldBits::Unpack(before.held), excl_vfs, own);
+    ExplainMeanwhile(before, view.slot, own);
   }
   return own;
 }

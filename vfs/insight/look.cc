@@ -162,23 +162,24 @@ bool NothingIsLost(const Database& database) {
 void ReadOwn(Database& database, std::int64_t pid) {
   constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
   const auto belongs = Belongs(database.path, database.id);
+  ledger::Ledger& ledger = ledger::Ledger::Process();
+  std::optional<KernelHolder> unexplained;
   for (const long pause_us : kPausesUs) {
     if (pause_us > 0) Pause(pause_us);
+    const std::uint64_t closings = ledger.Closings();
     database.slots_before.clear();
-    database.own = ledger::Ledger::Process().Connections(belongs);
+    database.own = ledger.Connections(belongs);
     for (const auto& view : database.own) database.slots_before.emplace(view.info.id, view.slot);
     ReadOwnLocks(database);
-    database.own = ledger::Ledger::Process().Connections(belongs);
-    // A lock that was taken and let go between the two looks at the ledger is explained by neither,
-    // but it is not there every time.
-    const KernelHolder unexplained = OwnUnexplained(database, pid);
-    if (pause_us == 0) {
-      database.own_unexplained = unexplained;
-    } else {
-      database.own_unexplained.KeepCommon(unexplained);
-    }
-    if (database.own_unexplained.Nothing() && NothingIsLost(database)) return;
+    database.own = ledger.Connections(belongs);
+    const KernelHolder now = OwnUnexplained(database, pid);
+    // What a connection held that has been closed meanwhile, nobody tells any more.
+    const bool conclusive = now.Nothing() || ledger.Closings() == closings;
+    if (conclusive && unexplained) unexplained->KeepCommon(now);
+    if (conclusive && !unexplained) unexplained = now;
+    if (conclusive && unexplained->Nothing() && NothingIsLost(database)) break;
   }
+  database.own_unexplained = unexplained.value_or(KernelHolder{});
 }
 
 }  // namespace
@@ -208,7 +209,8 @@ LockMode KernelHolder::DatabaseMode() const {
 std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resource resource,
                                        LockMode mode) const {
   const auto held = InKernel(view, resource, mode);
-  return held == false && view.slot.releasing != 0 ? std::nullopt : held;
+  const auto call = ledger::CallUnderWay::Unpack(view.slot.call);
+  return held == false && call.releasing && call.Covers(resource) ? std::nullopt : held;
 }
 
 std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resource resource,

@@ -126,17 +126,17 @@ class Connection {
   void ShmMapped(Ticks now) noexcept;
   void ShmUnmapped(Ticks now) noexcept;
 
-  // Lives from before a call that lets locks go to after its record: the thread may be stopped in
-  // between for any time, and what the ledger still has is not lost then. Outside an Update.
-  class Releasing {
+  // Lives from before a lock call to after its record: the thread may be stopped in between for any
+  // time, and what the ledger and the kernel tell differs then. Outside an Update.
+  class Calling {
    public:
-    explicit Releasing(Connection& connection) noexcept
-        : word_(connection.record_.slot.words.releasing) {
-      word_.Store(1);
+    Calling(Connection& connection, const CallUnderWay& call) noexcept
+        : word_(connection.record_.slot.words.call) {
+      word_.Store(call.Pack());
     }
-    ~Releasing() { word_.Store(0); }
-    Releasing(const Releasing&) = delete;
-    Releasing& operator=(const Releasing&) = delete;
+    ~Calling() { word_.Store(0); }
+    Calling(const Calling&) = delete;
+    Calling& operator=(const Calling&) = delete;
 
    private:
     Word& word_;

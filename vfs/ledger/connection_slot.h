@@ -13,8 +13,9 @@
 //   1        last_call            ticks of the last lock call
 //   1        snapshot_frame       mxFrame when the read lock was granted
 //   1        snapshot_salts       the eight bytes of the salts of that moment, as they stand there
-//   1        releasing            1 while a lock is being let go: whether it is held yet, only the
-//                                 kernel knows
+//   1        call                 the lock call under way, see CallUnderWay: whether its locks are
+//   held
+//                                 yet, or still, only the kernel knows
 //   1        want                 a refused request, packed as an Event; 0 for none
 //   8        shm_since            ticks of the grant of each wal-index lock, by xShmLock's offset
 //   4        database_since       ticks of the grant of SHARED, RESERVED, PENDING, EXCLUSIVE
@@ -103,13 +104,38 @@ struct HeldBits {
   }
 };
 
+// bit  0- 7  the first resource
+// bit  8-15  how many resources; 0 in a word that says: no call
+// bit 16     they are being let go; else they are asked for
+struct CallUnderWay {
+  Resource resource = Resource::kDatabase;
+  int count = 0;
+  bool releasing = false;
+
+  constexpr std::uint64_t Pack() const {
+    return static_cast<std::uint64_t>(resource) | static_cast<std::uint64_t>(count) << 8 |
+           static_cast<std::uint64_t>(releasing) << 16;
+  }
+  static constexpr CallUnderWay Unpack(std::uint64_t word) {
+    CallUnderWay call;
+    call.resource = static_cast<Resource>(word & 0xff);
+    call.count = static_cast<int>(word >> 8 & 0xff);
+    call.releasing = (word >> 16 & 1) != 0;
+    return call;
+  }
+  bool Covers(Resource wanted) const {
+    const int first = static_cast<int>(resource);
+    return first <= static_cast<int>(wanted) && static_cast<int>(wanted) < first + count;
+  }
+};
+
 template <class W>
 struct SlotLayout {
   W held;
   W last_call;
   W snapshot_frame;
   W snapshot_salts;
-  W releasing;
+  W call;
   W want;
   std::array<W, kShmLockCount> shm_since;
   std::array<W, 4> database_since;

@@ -155,6 +155,11 @@ std::vector<ConnectionView> Ledger::Connections(const DatabaseFilter& filter) {
   return views;
 }
 
+std::uint64_t Ledger::Closings() {
+  const std::lock_guard lock(Mutex());
+  return closings_;
+}
+
 std::vector<ConnectionEvents> Ledger::Events(const DatabaseFilter& filter) {
   const std::lock_guard lock(Mutex());
   std::vector<ConnectionEvents> all;

@@ -65,6 +65,8 @@ class Ledger {
   void Unmapping(Connection& connection);
 
   std::vector<ConnectionView> Connections(const DatabaseFilter& filter);
+  // How many connections have been closed so far.
+  std::uint64_t Closings();
   std::vector<ConnectionEvents> Events(const DatabaseFilter& filter);
   std::vector<DatabaseStats> Stats(const DatabaseFilter& filter);
   // The head of the wal-index as an open connection has it mapped (the only way to see one that is

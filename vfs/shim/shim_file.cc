@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -115,18 +114,16 @@ struct ShimFile::Methods {
       return self.AnyShmLock(offset, count, flags);
     }
     sqlite3_file* const lower = Lower(file);
-    if ((flags & SQLITE_SHM_UNLOCK) != 0) {
-      const Connection::Releasing releasing(*self.connection_);
-      const int result = lower->pMethods->xShmLock(lower, offset, count, flags);
-      if (result != SQLITE_OK) [[unlikely]] {
-        return self.RecordShmLock(offset, count, flags, result, 0, ledger::Now());
-      }
-      self.ReadSlotReleased(offset);
-      return SQLITE_OK;
-    }
+    const bool unlock = (flags & SQLITE_SHM_UNLOCK) != 0;
+    const Connection::Calling calling(
+        *self.connection_, {.resource = ShmResource(offset), .count = 1, .releasing = unlock});
     const int result = lower->pMethods->xShmLock(lower, offset, count, flags);
     if (result != SQLITE_OK) [[unlikely]] {
       return self.RecordShmLock(offset, count, flags, result, 0, ledger::Now());
+    }
+    if (unlock) {
+      self.ReadSlotReleased(offset);
+      return SQLITE_OK;
     }
     self.ReadSlotGranted(offset);
     return SQLITE_OK;
@@ -344,6 +341,7 @@ Ticks Since(Ticks begun, Ticks now) { return begun == 0 ? ledger::kNotMeasured :
 // ---- the database lock ----
 
 int ShimFile::Lock(int level) noexcept {
+  const Connection::Calling calling(*connection_, {.count = 1});
   const Ticks begun = RetryBegins();
   const int result = lower()->pMethods->xLock(lower(), level);
   const Ticks now = ledger::Now();
@@ -368,7 +366,7 @@ LockMode ShimFile::LevelBelow() noexcept {
 }
 
 int ShimFile::Unlock(int level) noexcept {
-  const Connection::Releasing releasing(*connection_);
+  const Connection::Calling calling(*connection_, {.count = 1, .releasing = true});
   const int result = lower()->pMethods->xUnlock(lower(), level);
   const LockMode now_held = result == SQLITE_OK ? static_cast<LockMode>(level) : LevelBelow();
   connection_->DatabaseUnlocked(now_held, result, ledger::Now(), ContextWithoutText());
@@ -385,6 +383,7 @@ int ShimFile::CheckReservedLock(int* reserved) noexcept {
 // ---- the wal-index ----
 
 int ShimFile::ShmMap(int region, int bytes, int extend, void volatile** page) noexcept {
+  const Connection::Calling calling(*connection_, {.resource = Resource::kWalOpen, .count = 1});
   const int result = lower()->pMethods->xShmMap(lower(), region, bytes, extend, page);
   // A read-only wal-index is handed out with SQLITE_READONLY, and an empty one without a page.
   const bool open = result == SQLITE_OK || *page != nullptr;
@@ -425,8 +424,9 @@ void ShimFile::RecordReadSlot(int offset, Ticks now) noexcept {
 }
 
 int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
-  std::optional<Connection::Releasing> releasing;
-  if ((flags & SQLITE_SHM_UNLOCK) != 0) releasing.emplace(*connection_);
+  const Connection::Calling calling(*connection_, {.resource = ShmResource(offset),
+                                                   .count = count,
+                                                   .releasing = (flags & SQLITE_SHM_UNLOCK) != 0});
   const Ticks begun = RetryBegins();
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
   return RecordShmLock(offset, count, flags, result, begun, ledger::Now());
@@ -474,7 +474,8 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
 }
 
 int ShimFile::ShmUnmap(int delete_flag) noexcept {
-  const Connection::Releasing releasing(*connection_);
+  const Connection::Calling calling(
+      *connection_, {.resource = ShmResource(0), .count = kShmLockCount + 1, .releasing = true});
   ledger::Ledger::Process().Unmapping(*connection_);
   wal_index_ = nullptr;
   const int result = lower()->pMethods->xShmUnmap(lower(), delete_flag);

@@ -19,7 +19,7 @@ namespace {
 // ---- layout ----
 
 static_assert(offsetof(SlotCopy, held) == 0);
-static_assert(offsetof(SlotCopy, releasing) == 32);
+static_assert(offsetof(SlotCopy, call) == 32);
 static_assert(offsetof(SlotCopy, want) == 40);
 static_assert(offsetof(SlotCopy, shm_since) == 48);
 static_assert(offsetof(SlotCopy, database_since) == 112);
