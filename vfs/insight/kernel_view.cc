@@ -46,12 +46,10 @@ void AddWaiter(const PosixLock& lock, bool shm, std::vector<KernelWaiter>& waite
     }
     return;
   }
-  if (lock.bytes.Overlaps(kSharedRange)) {
-    waiters.push_back(
-        {lock.pid, Resource::kDatabase, lock.write ? LockMode::kExclusive : LockMode::kShared});
-  } else if (lock.bytes.Overlaps(kReservedByte) && lock.write) {
+  const bool shared_range = lock.bytes.Overlaps(kSharedRange);
+  if (lock.bytes.Overlaps(kReservedByte) && lock.write && !shared_range) {
     waiters.push_back({lock.pid, Resource::kDatabase, LockMode::kReserved});
-  } else if (lock.bytes.Overlaps(kPendingByte)) {
+  } else if (shared_range || lock.bytes.Overlaps(kPendingByte)) {
     waiters.push_back(
         {lock.pid, Resource::kDatabase, lock.write ? LockMode::kExclusive : LockMode::kShared});
   }

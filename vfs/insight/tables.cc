@@ -30,14 +30,9 @@ Value AutocommitOf(const ledger::ConnectionView* view) {
 
 // The columns that every table of connections begins with, for one lock.
 Row CommonColumns(const Look& look, const Database& database, const LockFacts& lock) {
-  return {Text(database.path),
-          Maybe(lock.pid),
-          Opt(look.ProcessName(lock.pid)),
-          ConnectionNumber(lock.view),
-          Opt(look.Since(lock.since)),
-          Maybe(look.AgeMs(lock.since)),
-          Opt(lock.sql),
-          Text(Name(lock.source))};
+  return RowOf(Text(database.path), Maybe(lock.pid), Opt(look.ProcessName(lock.pid)),
+               ConnectionNumber(lock.view), Opt(look.Since(lock.since)),
+               Maybe(look.AgeMs(lock.since)), Opt(lock.sql), Text(Name(lock.source)));
 }
 
 void Append(Row& row, Row more) {
@@ -62,26 +57,16 @@ Rows ConnectionRows(const Look& look, const Asker&) {
       const ledger::ConnectionView* view = facts.view;
       const HostSqlite host = view != nullptr ? CurrentHostSqlite() : HostSqlite{};
       const auto known = [](const std::string& text) { return text.empty() ? Null() : Text(text); };
-      rows.push_back({Text(database.path),
-                      Maybe(facts.pid),
-                      Opt(look.ProcessName(facts.pid)),
-                      ConnectionNumber(view),
-                      Opt(look.Since(facts.since)),
-                      Maybe(look.AgeMs(facts.since)),
-                      Opt(facts.sql),
-                      Text(Name(view != nullptr ? Source::kShim : Source::kKernel)),
-                      view != nullptr ? Opt(look.Since(view->info.opened)) : Null(),
-                      Opt(facts.pid_start),
-                      view != nullptr ? Int(view->info.thread) : Null(),
-                      Null(),
-                      view != nullptr ? Text(view->info.vfs) : Null(),
-                      known(host.version),
-                      known(host.source_id),
-                      Text(Name(facts.state)),
-                      Opt(facts.journal_mode),
-                      AutocommitOf(view),
-                      view != nullptr ? Int(view->slot.busy_count) : Null(),
-                      view != nullptr ? Opt(look.Since(view->slot.last_busy)) : Null()});
+      rows.push_back(RowOf(
+          Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid)),
+          ConnectionNumber(view), Opt(look.Since(facts.since)), Maybe(look.AgeMs(facts.since)),
+          Opt(facts.sql), Text(Name(view != nullptr ? Source::kShim : Source::kKernel)),
+          view != nullptr ? Opt(look.Since(view->info.opened)) : Null(), Opt(facts.pid_start),
+          view != nullptr ? Int(view->info.thread) : Null(), Null(),
+          view != nullptr ? Text(view->info.vfs) : Null(), known(host.version),
+          known(host.source_id), Text(Name(facts.state)), Opt(facts.journal_mode),
+          AutocommitOf(view), view != nullptr ? Int(view->slot.busy_count) : Null(),
+          view != nullptr ? Opt(look.Since(view->slot.last_busy)) : Null()));
     }
   }
   return rows;
@@ -107,10 +92,10 @@ Rows LockRows(const Look& look, const Asker&) {
       const ByteRange bytes = ProtocolBytes(lock.resource, lock.mode);
       const FileId file = FileOf(database, lock);
       Row row = CommonColumns(look, database, lock);
-      Append(row, {Text(IsShm(lock.resource) ? "shm" : "database"),
-                   file.known() ? Int(file.inode) : Null(), Text(Name(lock.resource)),
-                   Text(Name(lock.mode)), Int(bytes.first), Int(bytes.last), Bool(lock.granted),
-                   OptBool(lock.verified)});
+      Append(row, RowOf(Text(IsShm(lock.resource) ? "shm" : "database"),
+                        file.known() ? Int(file.inode) : Null(), Text(Name(lock.resource)),
+                        Text(Name(lock.mode)), Int(bytes.first), Int(bytes.last),
+                        Bool(lock.granted), OptBool(lock.verified)));
       rows.push_back(std::move(row));
     }
   }
@@ -134,10 +119,11 @@ Rows SnapshotRows(const Look& look, const Asker& asker) {
       const bool asks = view != nullptr && std::count(asker.connections.begin(),
                                                       asker.connections.end(), view->info.id) > 0;
       Row row = CommonColumns(look, database, snapshot.lock);
-      Append(row, {Maybe(snapshot.slot), Maybe(snapshot.mark), Maybe(snapshot.frame),
+      Append(row,
+             RowOf(Maybe(snapshot.slot), Maybe(snapshot.mark), Maybe(snapshot.frame),
                    Maybe(snapshot.behind_frames), snapshot.pin ? Text(Name(*snapshot.pin)) : Null(),
                    Maybe(snapshot.pinned_bytes), AutocommitOf(view),
-                   asks ? Int(asker.open_statements) : Null()});
+                   asks ? Int(asker.open_statements) : Null()));
       rows.push_back(std::move(row));
     }
   }
@@ -188,20 +174,12 @@ Row WalRow(const Look& look, const Database& database) {
   const format::WalIndex& wal = *database.wal_index;
   const auto snapshots = CollectSnapshots(look, database, CollectLocks(look, database));
   const Snapshot* oldest = Oldest(snapshots);
-  return {Text(database.path),
-          Int(wal.page_size),
-          Int(wal.max_frame),
-          Int(wal.backfilled),
-          Int(wal.max_frame - wal.backfilled),
-          wal_bytes,
-          Int(wal.LiveBytes(wal.max_frame)),
-          Int(wal.database_pages),
-          Int(wal.salt1),
-          Int(wal.salt2),
-          oldest != nullptr ? Int(*oldest->mark) : Null(),
-          oldest != nullptr ? Maybe(look.AgeMs(oldest->lock.since)) : Null(),
-          PinnedBy(snapshots, Pin::kBackfill),
-          PinnedBy(snapshots, Pin::kRestart)};
+  return RowOf(Text(database.path), Int(wal.page_size), Int(wal.max_frame), Int(wal.backfilled),
+               Int(wal.max_frame - wal.backfilled), wal_bytes, Int(wal.LiveBytes(wal.max_frame)),
+               Int(wal.database_pages), Int(wal.salt1), Int(wal.salt2),
+               oldest != nullptr ? Int(*oldest->mark) : Null(),
+               oldest != nullptr ? Maybe(look.AgeMs(oldest->lock.since)) : Null(),
+               PinnedBy(snapshots, Pin::kBackfill), PinnedBy(snapshots, Pin::kRestart));
 }
 
 Rows WalRows(const Look& look, const Asker&) {
@@ -236,14 +214,15 @@ void AddEvents(const Look& look, const Database& database, std::vector<TimedRow>
     for (const auto& recorded : connection.events) {
       const Event& event = recorded.event;
       const bool measured = recorded.duration_ticks != ledger::kNotMeasured;
-      rows.push_back({recorded.at,
-                      {Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-                       Int(connection.info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
-                       Opt(look.Since(recorded.at)), Int(look.timeline().MonotonicNs(recorded.at)),
-                       Text(Name(event.operation)), Text(event.ResourceName()),
-                       Text(Name(event.from)), Text(Name(event.to)), Text(ResultName(event.result)),
-                       measured ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
-                       Int(connection.lost)}});
+      rows.push_back(
+          {recorded.at,
+           RowOf(Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
+                 Int(connection.info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
+                 Opt(look.Since(recorded.at)), Int(look.timeline().MonotonicNs(recorded.at)),
+                 Text(Name(event.operation)), Text(event.ResourceName()), Text(Name(event.from)),
+                 Text(Name(event.to)), Text(ResultName(event.result)),
+                 measured ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
+                 Int(connection.lost))});
     }
   }
 }
@@ -272,11 +251,11 @@ void AppendPercentiles(const Look& look, const ledger::HistogramCounts& counts, 
     return Int((look.timeline().DurationNs(ticks) + 500) / 1000);
   };
   if (counts.total == 0) {
-    Append(row, {Null(), Null(), Null()});
+    Append(row, RowOf(Null(), Null(), Null()));
     return;
   }
-  Append(row,
-         {micros(counts.Percentile(0.5)), micros(counts.Percentile(0.99)), micros(counts.max)});
+  Append(row, RowOf(micros(counts.Percentile(0.5)), micros(counts.Percentile(0.99)),
+                    micros(counts.max)));
 }
 
 Rows StatRows(const Look& look, const Asker&) {
@@ -290,10 +269,9 @@ Rows StatRows(const Look& look, const Asker&) {
       const ledger::StatCounts& counts = kinds.at(i);
       if (counts.Empty()) continue;
       const ledger::StatKind kind = ledger::StatKindOf(i);
-      Row row = {
-          Text(database.path),       Int(look.pid()),           Opt(look.ProcessName(look.pid())),
-          Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
-          Int(counts.acquired),      Int(counts.released),      Int(counts.refused)};
+      Row row = RowOf(Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
+                      Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
+                      Int(counts.acquired), Int(counts.released), Int(counts.refused));
       AppendPercentiles(look, counts.wait, row);
       AppendPercentiles(look, counts.hold, row);
       rows.push_back(std::move(row));

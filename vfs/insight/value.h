@@ -15,6 +15,16 @@ using Value = std::variant<std::monostate, std::int64_t, std::string>;
 using Row = std::vector<Value>;
 using Rows = std::vector<Row>;
 
+// The values are moved: a braced list would copy them, and a copy that finds no memory half-way is
+// beyond libstdc++'s std::variant.
+template <class... Values>
+Row RowOf(Values... values) {
+  Row row;
+  row.reserve(sizeof...(values));
+  (row.push_back(std::move(values)), ...);
+  return row;
+}
+
 inline Value Null() { return std::monostate{}; }
 inline Value Int(std::uint64_t number) { return static_cast<std::int64_t>(number); }
 inline Value Int(std::int64_t number) { return number; }

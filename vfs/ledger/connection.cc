@@ -9,9 +9,12 @@ constexpr std::uint8_t Bit(LockMode level) {
   return static_cast<std::uint8_t>(1U << static_cast<unsigned>(level));
 }
 
+// REQUIRES: 0 <= offset, offset + count <= kShmLockCount, as SQLite asserts.
 constexpr std::uint8_t ShmMask(int offset, int count) {
-  return static_cast<std::uint8_t>(((1U << count) - 1U) << offset);
+  const unsigned bits = 0xffU >> (static_cast<unsigned>(kShmLockCount - count) & 7U);
+  return static_cast<std::uint8_t>(bits << (static_cast<unsigned>(offset) & 7U));
 }
+static_assert(ShmMask(0, 8) == 0xff && ShmMask(3, 1) == 0x08 && ShmMask(4, 4) == 0xf0);
 
 constexpr std::uint8_t Without(std::uint8_t bits, std::uint8_t mask) {
   return static_cast<std::uint8_t>(bits & ~mask);
@@ -45,11 +48,12 @@ void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept 
 void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept {
   const auto index = static_cast<std::size_t>(slot);
   auto& words = record_.slot.words;
-  sql_id_[index] = statement != nullptr ? statement->id() : 0;
-  if (sql_id_[index] == 0) {
+  if (statement == nullptr || !statement->known()) {
+    sql_id_[index] = 0;
     words.sql_bytes[index].Store(0);
     return;
   }
+  sql_id_[index] = statement->id();
   const std::string_view text = statement->text();
   for (std::size_t word = 0; word * 8 < text.size(); ++word) {
     std::uint64_t value = 0;

@@ -24,7 +24,8 @@ constexpr std::size_t BucketOf(Ticks ticks) noexcept {
   const int octave = 63 ^ std::countl_zero(ticks);
   // The leading one and the two bits behind it, 4 … 7: the quarter is what is above 4.
   const auto leading = static_cast<std::size_t>(ticks >> (octave - 2));
-  return leading + static_cast<std::size_t>(octave) * 4 + 1 - 4 * (kFirstOctave + 1);
+  constexpr std::size_t kBelow = std::size_t{kFirstOctave + 1} * 4 - 1;
+  return leading + static_cast<std::size_t>(octave) * 4 - kBelow;
 }
 
 // The first duration that belongs to the bucket.

@@ -23,7 +23,9 @@ using ledger::CallContext;
 using ledger::Connection;
 using ledger::Ticks;
 
+#if !defined(__clang__)  // which takes libstdc++'s std::unique_ptr for something else
 static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a ShimFile*");
+#endif
 
 // ---- the hot pair: before what SQLite calls, so that it becomes part of it ----
 
