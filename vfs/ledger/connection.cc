@@ -239,21 +239,24 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                       now);
 }
 
+// In an update of its own: nothing is shown of it before the lock is.
+void Connection::TakeReadSql(const StatementText* statement) noexcept {
+  const Update update(record_.slot.sequence);
+  TakeSql(SqlSlot::kRead, statement);
+}
+
 void Connection::SharedShmLocked(int offset, Ticks now, const CallContext& context,
                                  const SnapshotFacts& facts) noexcept {
   const Resource resource = ShmResource(offset);
-  // In an update of its own: nothing is shown of it before the lock is.
-  {
-    const Update update(record_.slot.sequence);
-    TakeSql(SqlSlotOf(resource), context.statement);
-  }
   if (IsReadSlot(resource)) {
+    TakeReadSql(context.statement);
     ReadSlotLocked(offset, now, context.autocommit, facts);
     return;
   }
   // A connection that may only read the wal-index asks so whether anybody writes.
   {
     const Update update(record_.slot.sequence);
+    TakeSql(SqlSlotOf(resource), context.statement);
     HeldBits bits = held();
     bits.shm_shared = static_cast<std::uint8_t>(bits.shm_shared | ShmMask(offset, 1));
     record_.slot.words.shm_since[static_cast<std::size_t>(offset)].Store(now);

@@ -96,7 +96,8 @@ class Connection {
 
   // ---- the hot pair: a read slot, shared, while nothing is being waited for ----
   // REQUIRES: !HasRefusal(), and `offset` is that of a read slot.
-  // By the statement whose text is read_text().
+  // By the statement whose text TakeReadSql() was given last.
+  void TakeReadSql(const StatementText* statement) noexcept;
   void ReadSlotLocked(int offset, Ticks now, Autocommit autocommit,
                       const SnapshotFacts& facts) noexcept;
   // Returns Idle().

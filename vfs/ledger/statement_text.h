@@ -42,8 +42,10 @@ class StatementText {
  private:
   bool Same(const char* sql) const noexcept;
   void Copy(const char* sql) noexcept;
+  std::uint64_t NextId() noexcept;
 
   std::uint64_t id_ = 0;
+  std::uint64_t next_id_ = 0;
   std::size_t bytes_ = 0;     // of text_
   std::size_t compared_ = 0;  // how much of text_ is the statement's own beginning: all but the "…"
   bool cut_ = false;

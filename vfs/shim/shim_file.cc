@@ -35,17 +35,21 @@ inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
           .salts = ReadShared64(wal_index_, format::kSaltOffset)};
 }
 
-// In autocommit, by the statement that was recorded last: nothing is to be asked or copied.
+// In autocommit, by the statement that the trace has just seen begin: nothing is to be asked, and
+// its text is copied only where it is another than the last time.
 inline void ShimFile::ReadSlotGranted(int offset) noexcept {
   sqlite3* const db = db_ != nullptr ? *db_ : nullptr;
-  const bool known = db != nullptr && current_tracker_ != nullptr &&
-                     current_tracker_->Follows(db) &&
-                     current_tracker_->running_text() == connection_->read_text() &&
-                     sqlite3_get_autocommit(db) != 0;
+  const bool known =
+      db != nullptr && current_tracker_ != nullptr && current_tracker_->Follows(db) &&
+      current_tracker_->running_text() != StatementTracker::kAsk && sqlite3_get_autocommit(db) != 0;
   const Ticks now = ledger::Now();
   if (!known) [[unlikely]] {
     RecordReadSlot(offset, now);
     return;
+  }
+  if (current_tracker_->running_text() != connection_->read_text()) {
+    connection_->TakeReadSql(settings::CaptureSql(capture_sql_) ? current_tracker_->Current(db)
+                                                                : nullptr);
   }
   connection_->ReadSlotLocked(offset, now, Autocommit::kOn, Facts());
 }
