@@ -217,7 +217,7 @@ TEST_F(MirrorTest, EveryVfsMethodReachesTheBaseAndAnswersAsItDoes) {
       vfs->xFullPathname(vfs, "x", static_cast<int>(text.size()), text.data()),
       unix_vfs->xFullPathname(unix_vfs, "x", static_cast<int>(expected.size()), expected.data()));
   EXPECT_STREQ(text.data(), expected.data());
-  EXPECT_GT(vfs->xRandomness(vfs, 8, text.data()), 0);
+  EXPECT_GT(vfs->xRandomness(vfs, 64, text.data()), 0);
   EXPECT_GE(vfs->xSleep(vfs, 1), 1);
   double now = 0;
   EXPECT_EQ(vfs->xCurrentTime(vfs, &now), SQLITE_OK);

@@ -82,7 +82,8 @@ class OpenFailureTest : public ::testing::Test {
     sqlite3_vfs* vfs = sqlite3_vfs_find("failing");
     memory_.assign(static_cast<std::size_t>(vfs->szOsFile) / 8 + 1, 0x5a5a5a5a5a5a5a5a);
     int out = 0;
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_DB;
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_URI;
     t_failing_allocation = failing;
     const int result = vfs->xOpen(vfs, name, file(), flags, &out);
     failed_ = failing != 0 && t_failing_allocation == 0;
