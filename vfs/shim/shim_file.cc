@@ -3,16 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <atomic>
-#include <cstddef>
-#include <cstring>
 #include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
 #include "ledger/ledger.h"
+#include "shim/method_mirror.h"
 #include "shim/shim_vfs.h"
 #include "shim/sleep.h"
 
@@ -156,87 +153,30 @@ struct ShimFile::Methods {
     return file->pMethods->xUnfetch(file, offset, page);
   }
 
-  static sqlite3_io_methods Mirror(const sqlite3_io_methods& base);
-  static const sqlite3_io_methods* For(const sqlite3_io_methods& base);
+  static constexpr sqlite3_io_methods kAll = {.iVersion = 3,
+                                              .xClose = xClose,
+                                              .xRead = xRead,
+                                              .xWrite = xWrite,
+                                              .xTruncate = xTruncate,
+                                              .xSync = xSync,
+                                              .xFileSize = xFileSize,
+                                              .xLock = xLock,
+                                              .xUnlock = xUnlock,
+                                              .xCheckReservedLock = xCheckReservedLock,
+                                              .xFileControl = xFileControl,
+                                              .xSectorSize = xSectorSize,
+                                              .xDeviceCharacteristics = xDeviceCharacteristics,
+                                              .xShmMap = xShmMap,
+                                              .xShmLock = xShmLock,
+                                              .xShmBarrier = xShmBarrier,
+                                              .xShmUnmap = xShmUnmap,
+                                              .xFetch = xFetch,
+                                              .xUnfetch = xUnfetch};
 };
-
-// A slot that is empty below stays empty: an absent method and one that fails are not the same to
-// SQLite. Fields of a later iVersion are not read: the struct below may end before them.
-sqlite3_io_methods ShimFile::Methods::Mirror(const sqlite3_io_methods& base) {
-  sqlite3_io_methods methods{};
-  methods.iVersion = base.iVersion < 3 ? base.iVersion : 3;
-#define LOCKSCOPE_MIRROR(slot) methods.slot = base.slot == nullptr ? nullptr : slot
-  LOCKSCOPE_MIRROR(xClose);
-  LOCKSCOPE_MIRROR(xRead);
-  LOCKSCOPE_MIRROR(xWrite);
-  LOCKSCOPE_MIRROR(xTruncate);
-  LOCKSCOPE_MIRROR(xSync);
-  LOCKSCOPE_MIRROR(xFileSize);
-  LOCKSCOPE_MIRROR(xLock);
-  LOCKSCOPE_MIRROR(xUnlock);
-  LOCKSCOPE_MIRROR(xCheckReservedLock);
-  LOCKSCOPE_MIRROR(xFileControl);
-  LOCKSCOPE_MIRROR(xSectorSize);
-  LOCKSCOPE_MIRROR(xDeviceCharacteristics);
-  if (base.iVersion >= 2) {
-    LOCKSCOPE_MIRROR(xShmMap);
-    LOCKSCOPE_MIRROR(xShmLock);
-    LOCKSCOPE_MIRROR(xShmBarrier);
-    LOCKSCOPE_MIRROR(xShmUnmap);
-  }
-  if (base.iVersion >= 3) {
-    LOCKSCOPE_MIRROR(xFetch);
-    LOCKSCOPE_MIRROR(xUnfetch);
-  }
-#undef LOCKSCOPE_MIRROR
-  return methods;
-}
-
-namespace {
-
-bool SameMethods(const sqlite3_io_methods& a, const sqlite3_io_methods& b) {
-  // From the first pointer on; before it is padding.
-  constexpr std::size_t kFirst = offsetof(sqlite3_io_methods, xClose);
-  return a.iVersion == b.iVersion &&
-         std::memcmp(reinterpret_cast<const char*>(&a) + kFirst,
-                     reinterpret_cast<const char*>(&b) + kFirst, sizeof a - kFirst) == 0;
-}
-
-}  // namespace
-
-// The mirror of `base`, shared by all files whose VFS below has such a table. There are as many as
-// there are shapes of tables in the process: a handful. They live for ever, as open files point to
-// them.
-const sqlite3_io_methods* ShimFile::Methods::For(const sqlite3_io_methods& base) {
-  struct Entry {
-    sqlite3_io_methods methods;
-    const Entry* next;
-  };
-  static constinit std::atomic<const Entry*> first{nullptr};
-  const sqlite3_io_methods mirror = Mirror(base);
-  const Entry* known = first.load();
-  for (const Entry* entry = known; entry != nullptr; entry = entry->next) {
-    if (SameMethods(entry->methods, mirror)) return &entry->methods;
-  }
-  // Two threads may add the same one; either will do.
-  auto* entry = new Entry{mirror, known};
-  while (!first.compare_exchange_weak(entry->next, entry)) {
-  }
-  return &entry->methods;
-}
 
 // ---- opening and closing ----
 
 namespace {
-
-ledger::JournalMode ParseJournalMode(const char* text, ledger::JournalMode otherwise) {
-  for (auto mode :
-       {ledger::JournalMode::kDelete, ledger::JournalMode::kTruncate, ledger::JournalMode::kPersist,
-        ledger::JournalMode::kMemory, ledger::JournalMode::kOff, ledger::JournalMode::kWal}) {
-    if (sqlite3_stricmp(text, Name(mode)) == 0) return mode;
-  }
-  return otherwise;
-}
 
 FileId IdentityOf(const char* path) {
   struct stat facts {};
@@ -276,7 +216,7 @@ void ShimFile::Opened(const char* path) {
                                     .posix_shm_locks = bottom == "unix",
                                     .thread = gettid(),
                                     .opened = ledger::Now()});
-  base_.pMethods = Methods::For(*lower()->pMethods);
+  base_.pMethods = MirrorOf(*lower()->pMethods, Methods::kAll);
 }
 
 int ShimFile::Close() noexcept {
@@ -488,83 +428,6 @@ int ShimFile::ShmUnmap(int delete_flag) noexcept {
   connection_->ShmUnmapped(ledger::Now());
   guard_.CheckpointLockReleased();
   return result;
-}
-
-// ---- file controls ----
-
-int ShimFile::FileControl(int operation, void* argument) noexcept {
-  switch (operation) {
-    case SQLITE_FCNTL_VFSNAME:
-      return NameVfs(argument);
-    case SQLITE_FCNTL_PDB:
-      LearnConnection(argument);
-      break;
-    case SQLITE_FCNTL_PRAGMA: {
-      int result = SQLITE_NOTFOUND;
-      if (AnswerPragma(static_cast<char**>(argument), result)) return result;
-      break;
-    }
-    case kFcntlConnection:
-      *static_cast<std::uint64_t*>(argument) = connection_->id();
-      return SQLITE_OK;
-    case kFcntlSettings:
-      *static_cast<settings::DatabaseSettings*>(argument) = settings_;
-      return SQLITE_OK;
-    default:
-      break;
-  }
-  return lower()->pMethods->xFileControl(lower(), operation, argument);
-}
-
-int ShimFile::NameVfs(void* argument) noexcept {
-  auto* name = static_cast<char**>(argument);
-  const int result = lower()->pMethods->xFileControl(lower(), SQLITE_FCNTL_VFSNAME, argument);
-  if (result == SQLITE_OK && *name != nullptr) {
-    *name = sqlite3_mprintf("%s/%z", vfs_->name().c_str(), *name);
-    return *name != nullptr ? SQLITE_OK : SQLITE_NOMEM;
-  }
-  if (result == SQLITE_NOTFOUND) {
-    *name = sqlite3_mprintf("%s/%s", vfs_->name().c_str(), vfs_->base()->zName);
-    return *name != nullptr ? SQLITE_OK : SQLITE_NOMEM;
-  }
-  return result;
-}
-
-void ShimFile::LearnConnection(void* argument) noexcept {
-  // SQLite that checks its handles (SQLITE_ENABLE_API_ARMOR) reports every question about a
-  // connection that is being opened or closed: there nothing is asked, and autocommit and SQL stay
-  // unknown.
-  static const bool checks_handles = sqlite3_compileoption_used("ENABLE_API_ARMOR") != 0;
-  if (checks_handles || argument == nullptr) return;
-  db_ = static_cast<sqlite3**>(argument);
-  try {
-    const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;
-    tracker_ = StatementTracker::For(*db_, opening);
-    current_tracker_ = tracker_.get();
-    installed_tracker_ = opening && tracker_ != nullptr;
-  } catch (const std::bad_alloc&) {
-    tracker_.reset();
-  }
-}
-
-bool ShimFile::AnswerPragma(char** arguments, int& result) noexcept {
-  const char* name = arguments[1];
-  const char* value = arguments[2];
-  if (sqlite3_stricmp(name, "journal_mode") == 0 && value != nullptr) {
-    connection_->AskedJournalMode(ParseJournalMode(value, connection_->asked_journal_mode()));
-    return false;
-  }
-  const PragmaHandler handler = CurrentPragmaHandler();
-  if (handler == nullptr) return false;
-  std::string answer;
-  try {
-    if (!handler(name, path_, answer)) return false;
-    arguments[0] = sqlite3_mprintf("%s", answer.c_str());
-    result = arguments[0] != nullptr ? SQLITE_OK : SQLITE_NOMEM;
-  } catch (...) {
-    result = SQLITE_NOMEM;
-  }
-  return true;
 }
 
 }  // namespace lockscope::shim

@@ -7,19 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static int Fail(sqlite3 *db, const char *what) {
+static int Fail(sqlite3* db, const char* what) {
   fprintf(stderr, "%s: %s\n", what, db != NULL ? sqlite3_errmsg(db) : "");
   return 1;
 }
 
-int main(int argc, char **argv) {
-  sqlite3 *db = NULL;
-  sqlite3_stmt *statement = NULL;
-  char *vfs = NULL;
-  const char *mode;
+int main(int argc, char** argv) {
+  sqlite3* db = NULL;
+  sqlite3_stmt* statement = NULL;
+  char* vfs = NULL;
+  const char* mode;
 
   if (argc != 2) return 2;
-  if (strcmp(lockscope_libversion(), LOCKSCOPE_VERSION) != 0) return Fail(NULL, "library and header");
+  if (strcmp(lockscope_libversion(), LOCKSCOPE_VERSION) != 0)
+    return Fail(NULL, "library and header");
   if (lockscope_register(NULL, NULL, 1) != SQLITE_OK) return Fail(NULL, "lockscope_register");
   if (sqlite3_open(argv[1], &db) != SQLITE_OK) return Fail(db, "open");
   if (lockscope_init(db) != SQLITE_OK) return Fail(db, "lockscope_init");
@@ -40,7 +41,7 @@ int main(int argc, char **argv) {
     return Fail(db, "lockscope_locks");
   }
   if (sqlite3_step(statement) != SQLITE_ROW) return Fail(db, "no lock of ours in lockscope_locks");
-  mode = (const char *)sqlite3_column_text(statement, 0);
+  mode = (const char*)sqlite3_column_text(statement, 0);
   if (mode == NULL || strcmp(mode, "RESERVED") != 0) return Fail(db, "not RESERVED");
   sqlite3_finalize(statement);
   sqlite3_close(db);
