@@ -42,6 +42,7 @@ class Pinned {
 // Blocks of random size that stay allocated for an epoch.
 std::vector<std::vector<char>> ShuffleHeap(std::mt19937& random) {
   std::vector<std::vector<char>> blocks;
+  blocks.reserve(40);
   for (int i = 0; i < 40; ++i) blocks.emplace_back(16 + random() % 9000);
   // Every other one is freed again: the holes are what the connections' memory falls into.
   for (std::size_t i = 0; i < blocks.size(); i += 2) std::vector<char>().swap(blocks[i]);

@@ -60,7 +60,7 @@ const char* const kSelect = "select v, pad from t where id = ?1";
 // ---- clocks ----
 
 void TimeStamp(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(ledger::Now());
+  while (state.KeepRunning()) benchmark::DoNotOptimize(ledger::Now());
 }
 BENCHMARK(TimeStamp);
 
@@ -76,7 +76,7 @@ std::string TextOfLength(std::size_t length, char last) {
 void StatementTextSame(benchmark::State& state) {
   ledger::StatementText text;
   const std::string sql = TextOfLength(static_cast<std::size_t>(state.range(0)), 'a');
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     text.Assign(sql.c_str());
     benchmark::DoNotOptimize(text);
   }
@@ -88,7 +88,7 @@ void StatementTextDifferent(benchmark::State& state) {
   const auto length = static_cast<std::size_t>(state.range(0));
   const std::string sql[] = {TextOfLength(length, 'a'), TextOfLength(length, 'b')};
   std::size_t i = 0;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     text.Assign(sql[i++ % 2].c_str());
     benchmark::DoNotOptimize(text);
   }
@@ -114,7 +114,7 @@ void SelectTraced(benchmark::State& state) {
   {
     Statement select(connection.get(), kSelect);
     connection.Exec("begin");
-    for (auto _ : state) select.Run(7);
+    while (state.KeepRunning()) select.Run(7);
     connection.Exec("commit");
   }
   if (tracker != nullptr) shim::StatementTracker::MainFileClosing(tracker, connection.get());
@@ -159,7 +159,7 @@ constexpr int kWriteOffset = 0;
 void RecordReadSlotPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     recording.connection().ReadSlotLocked(kSlotOne, ++now, ledger::Autocommit::kOn, {});
     recording.connection().ReadSlotUnlocked(kSlotOne, ++now, ledger::Autocommit::kOn);
   }
@@ -169,7 +169,7 @@ BENCHMARK(RecordReadSlotPair);
 void RecordWriteLockPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     recording.connection().ShmLocked(kWriteOffset, 1, LockMode::kExclusive, ++now,
                                      recording.context(), {});
     recording.connection().ShmUnlocked(kWriteOffset, 1, LockMode::kExclusive, SQLITE_OK, ++now,
@@ -181,7 +181,7 @@ BENCHMARK(RecordWriteLockPair);
 void RecordDatabaseLockPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     recording.connection().DatabaseLocked(LockMode::kShared, ++now, recording.context());
     recording.connection().DatabaseUnlocked(LockMode::kNone, SQLITE_OK, ++now, recording.context());
   }
@@ -201,7 +201,7 @@ void AutocommitSelect(benchmark::State& state) {
   CreateDatabase(path, "wal");
   Connection connection(path, HollowVfs<kShim>());
   Statement select(connection.get(), kSelect);
-  for (auto _ : state) select.Run(7);
+  while (state.KeepRunning()) select.Run(7);
 }
 BENCHMARK(AutocommitSelect<false>);
 BENCHMARK(AutocommitSelect<true>);
@@ -214,7 +214,7 @@ void SelectInTransaction(benchmark::State& state) {
   {
     Statement select(connection.get(), kSelect);
     connection.Exec("begin");
-    for (auto _ : state) select.Run(7);
+    while (state.KeepRunning()) select.Run(7);
     connection.Exec("commit");
   }
 }
@@ -226,7 +226,7 @@ BENCHMARK(SelectInTransaction<true>);
 void CopyConnectionSlot(benchmark::State& state) {
   const auto slot = std::make_unique<ledger::ConnectionSlot>();
   ledger::SlotCopy copy{};
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     benchmark::DoNotOptimize(slot->Read(copy));
     benchmark::ClobberMemory();
   }
@@ -246,7 +246,7 @@ void LookAtLocks(benchmark::State& state) {
   Connection memory(":memory:", nullptr);
   if (lockscope_init(memory.get()) != SQLITE_OK) throw std::runtime_error("lockscope_init");
   Statement look(memory.get(), "select count(*) from lockscope_locks('" + path + "') where ?1");
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     if (look.Run(1) < state.range(0)) throw std::runtime_error("locks are missing");
   }
 }

@@ -179,6 +179,7 @@ TEST(LedgerTest, ThreadsOpenRecordLookAndCloseAtOnce) {
     }
   });
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) threads.emplace_back(record);
   for (std::thread& thread : threads) thread.join();
   done = true;

@@ -36,6 +36,7 @@ class CaptureTest : public ::testing::Test {
   // Statements that lie about, as an ORM's do.
   static std::vector<std::unique_ptr<Statement>> Cache(Db& db, int count) {
     std::vector<std::unique_ptr<Statement>> cache;
+    cache.reserve(static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
       cache.push_back(
           std::make_unique<Statement>(db, "select x + " + std::to_string(i) + " from t"));

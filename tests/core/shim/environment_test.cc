@@ -16,10 +16,9 @@ namespace {
 
 // What the program says of itself in a child process: see Report below.
 ProgramResult InEnvironment(const Environment& env) {
-  const ProgramResult result =
-      RunProgram({.argv = {OwnProgram(), "--gtest_also_run_disabled_tests",
-                           "--gtest_filter=EnvironmentChild.DISABLED_Report"},
-                  .env = env});
+  ProgramResult result = RunProgram({.argv = {OwnProgram(), "--gtest_also_run_disabled_tests",
+                                              "--gtest_filter=EnvironmentChild.DISABLED_Report"},
+                                     .env = env});
   EXPECT_EQ(result.exit_code, 0) << result;
   return result;
 }
@@ -71,7 +70,7 @@ TEST(EnvironmentTest, WithoutAnyTheDefaultsAreInForce) {
 }
 
 TEST(EnvironmentTest, GoesBeforeTheDefaultAndBehindTheOthers) {
-  const ProgramResult result =
+  ProgramResult result =
       InEnvironment({{"LOCKSCOPE_CAPTURE_SQL", "off"}, {"LOCKSCOPE_WAL_RESET_GUARD", "on"}});
   EXPECT_TRUE(Says(result, "plain off on NULL")) << result;
   EXPECT_TRUE(Says(result, "uri on off NULL")) << result;
@@ -92,7 +91,7 @@ TEST(EnvironmentTest, AnEmptyTargetIsNone) {
 // ---- bad ----
 
 TEST(EnvironmentTest, ABadValueIsLoggedOnceAndIgnored) {
-  const ProgramResult result =
+  ProgramResult result =
       InEnvironment({{"LOCKSCOPE_CAPTURE_SQL", "maybe"}, {"LOCKSCOPE_WAL_RESET_GUARD", "off"}});
   EXPECT_TRUE(Says(result, "plain on off NULL")) << result;
   EXPECT_TRUE(Says(result, "log " + std::to_string(SQLITE_WARNING) +

@@ -39,7 +39,7 @@ sqlite3_file* FileOf(Db& db) {
 std::string VfsName(Db& db) {
   char* name = nullptr;
   sqlite3_file_control(db.handle(), "main", SQLITE_FCNTL_VFSNAME, static_cast<void*>(&name));
-  const std::string text = name != nullptr ? name : "(none)";
+  std::string text = name != nullptr ? name : "(none)";
   sqlite3_free(name);
   return text;
 }

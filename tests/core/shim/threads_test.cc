@@ -79,6 +79,7 @@ TEST_P(ThreadsTest, OpenReadWriteLookAndCloseAtOnce) {
     }
   });
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int i = 0; i < kThreads - 1; ++i) {
     threads.emplace_back([&, i] { Work(path_, i, written, errors); });
   }
