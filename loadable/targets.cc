@@ -19,6 +19,13 @@ std::optional<std::string> FileOfSchema(sqlite3* db, const std::string& schema) 
   return file;
 }
 
+bool IsOpenThroughShim(const std::string& path) {
+  return !ledger::Ledger::Process()
+              .Connections(
+                  [&path](const std::string& other, const FileId&) { return other == path; })
+              .empty();
+}
+
 Result<std::vector<std::string>> ResolveOne(sqlite3* db, const std::string& target) {
   std::string path = target;
   if (const auto file = target.empty() ? std::nullopt : FileOfSchema(db, target)) {
@@ -26,17 +33,12 @@ Result<std::vector<std::string>> ResolveOne(sqlite3* db, const std::string& targ
       return Status{SQLITE_MISUSE, "the schema " + target + " is in memory or temporary"};
     }
     path = *file;
+    // Deleted while it is open: its connections are what there is to see.
+    if (!kernel::StatPath(path) && IsOpenThroughShim(path)) return std::vector<std::string>{path};
   }
   auto resolved = insight::ResolveDatabasePath(path);
   if (!resolved.ok()) return resolved.status();
   return std::vector<std::string>{std::move(resolved.value())};
-}
-
-bool IsOpenThroughShim(const std::string& path) {
-  return !ledger::Ledger::Process()
-              .Connections(
-                  [&path](const std::string& other, const FileId&) { return other == path; })
-              .empty();
 }
 
 // Older than 3.39: the pragma lists the schemas.

@@ -1,5 +1,6 @@
 #include "command.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,7 +39,21 @@ const std::string& Databases::NameOf(const std::string& path) const {
   return path;
 }
 
+namespace {
+
+// A look keeps up to four descriptors of each database, and the usual limit is 1,024.
+void AllowDescriptors(std::size_t databases) {
+  const rlim_t wanted = 64 + 4 * static_cast<rlim_t>(databases);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
 Databases Find(const std::vector<std::string>& names) {
+  AllowDescriptors(names.size());
   Databases databases;
   for (const std::string& name : names) {
     const auto path = insight::ResolveDatabasePath(name);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "command_line.h"
 #include "insight/look.h"
 
 namespace lockscope::tools {
@@ -18,7 +19,7 @@ enum Exit : int {
 };
 
 // What the command line asked for; run once all of it has been read. Returns the exit status.
-using Action = std::function<int()>;
+using Action = std::function<int(const CommandLine&)>;
 
 // Each adds its command to `app`, and sets `action` when it is the one that was asked for.
 void AddConnections(CLI::App& app, Action& action);

@@ -38,6 +38,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "lockscope " LOCKSCOPE_VERSION);
   app.require_subcommand(1);
   app.footer("lockscope COMMAND --help tells more of a command; so does man lockscope.");
+  const CommandLine line = Split(argc, argv);
   Action action;
   AddConnections(app, action);
   AddLocks(app, action);
@@ -46,11 +47,12 @@ int Main(int argc, char** argv) {
   AddWhy(app, action);
   AddShell(app, action);
   try {
-    app.parse(argc, argv);
+    // CLI11 takes its words from the back.
+    app.parse(std::vector<std::string>(line.own.rbegin(), line.own.rend()));
   } catch (const CLI::ParseError& error) {
     return Explain(app, error);
   }
-  return action();
+  return action(line);
 }
 
 }  // namespace

@@ -60,8 +60,10 @@ std::string Quoted(const std::string& text) {
 // Becomes sqlite3; returns only where that fails.
 int BecomeShell(const std::string& extension, const std::string& target,
                 const std::vector<std::string>& more) {
-  std::vector<std::string> words = {"sqlite3", "-cmd",
-                                    ".load " + Quoted(extension) + " sqlite3_lockscope_init"};
+  // Without the extension the session is of no use: until it is loaded, the first error ends it.
+  std::vector<std::string> words = {
+      "sqlite3", "-bail",    "-cmd", ".load " + Quoted(extension) + " sqlite3_lockscope_init",
+      "-cmd",    ".bail off"};
   if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0 && more.empty()) {
     words.insert(
         words.end(),
@@ -95,22 +97,18 @@ int Shell(const std::string& name, const std::vector<std::string>& more) {
 }  // namespace
 
 void AddShell(CLI::App& app, Action& action) {
-  struct Options {
-    std::string database;
-    std::vector<std::string> more;
-  };
-  const auto options = std::make_shared<Options>();
+  const auto database = std::make_shared<std::string>();
   CLI::App* subcommand = app.add_subcommand(
       "shell", "the sqlite3 shell with lockscope loaded and DB as its target, not opened");
-  subcommand->add_option("DB", options->database, "database file")->required();
-  subcommand->add_option("ARGUMENTS", options->more, "after --: arguments for sqlite3");
+  subcommand->add_option("DB", *database, "database file")->required();
   subcommand->footer(
+      "What stands behind -- goes to sqlite3: lockscope shell DB -- -box 'SELECT …'.\n"
       "Finds lockscope.so beside this program or in the library folder of its installation;\n"
       "LOCKSCOPE_EXTENSION names another one.\n"
       "Exit status: sqlite3's own; 1 where it, lockscope.so or the database is not to be had; 2 "
       "usage.");
-  subcommand->callback([&action, options] {
-    action = [options] { return Shell(options->database, options->more); };
+  subcommand->callback([&action, database] {
+    action = [database](const CommandLine& line) { return Shell(*database, line.for_others); };
   });
 }
 

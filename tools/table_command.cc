@@ -94,7 +94,9 @@ void AddTable(CLI::App& app, Action& action, const TableCommand& command) {
       ".\nExit status: 0, also without rows; 1 a database cannot be read or is none; "
       "2 usage.");
   subcommand->callback([&action, &command, options] {
-    action = [&command, options] { return Run(command, options->databases, options->json); };
+    action = [&command, options](const CommandLine&) {
+      return Run(command, options->databases, options->json);
+    };
   });
 }
 

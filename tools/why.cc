@@ -21,6 +21,7 @@ using insight::Severity;
 
 // Between the two looks: long enough for a reader or writer at work to move on.
 constexpr std::chrono::milliseconds kBetweenLooks{500};
+constexpr int kSamples = 50;        // of the read slots meanwhile
 constexpr std::size_t kIndent = 9;  // "warning" and two blanks
 
 class Report {
@@ -112,9 +113,13 @@ int Why(const std::vector<std::string>& names, bool json) {
   std::string text;
   if (!databases.found.empty()) {
     const insight::Look earlier = LookAt(databases);
-    std::this_thread::sleep_for(kBetweenLooks);
+    insight::SlotWatch watch(earlier);
+    for (int i = 0; i < kSamples; ++i) {
+      std::this_thread::sleep_for(kBetweenLooks / kSamples);
+      watch.Sample();
+    }
     const insight::Look look = insight::Look::At(databases.Paths());
-    findings = insight::Diagnose(look, &earlier);
+    findings = insight::Diagnose(look, &earlier, &watch);
     text = ForPeople(databases, look, findings);
   }
   const bool printed = Print(json ? ForPrograms(findings) : text);
@@ -143,7 +148,7 @@ void AddWhy(CLI::App& app, Action& action) {
       "read; "
       "2 usage.");
   subcommand->callback([&action, options] {
-    action = [options] { return Why(options->databases, options->json); };
+    action = [options](const CommandLine&) { return Why(options->databases, options->json); };
   });
 }
 

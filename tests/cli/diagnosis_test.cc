@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include "insight/summary.h"
@@ -164,6 +165,17 @@ TEST_F(DiagnosisTest, AJournalThatAppearedBetweenTheLooksIsNotYetHot) {
   EXPECT_FALSE(Find(Diagnose(after, &before), "hot-journal"));
   EXPECT_TRUE(Find(Diagnose(after, nullptr), "hot-journal"));
   EXPECT_TRUE(Find(Diagnose(Now(), &after), "hot-journal"));
+}
+
+// A change of journal mode to WAL that crashed: the header says WAL already, and nobody has one
+// open.
+TEST_F(DiagnosisTest, AJournalBesideAWalHeaderIsHotWhereNobodyHasTheWalOpen) {
+  const std::string rollback = dir_ / "rollback.db";
+  CreateDatabase(rollback, {.journal_mode = "delete"});
+  testing::LeaveHotJournal(rollback);
+  std::filesystem::rename(rollback + "-journal", path_ + "-journal");
+  const Look first = Now();
+  EXPECT_TRUE(Find(Diagnose(Now(), &first), "hot-journal"));
 }
 
 // ---- 4 ----

@@ -95,6 +95,20 @@ TEST_F(ShellTest, MissingExtensionIsSaid) {
   EXPECT_NE(alone.err.find("LOCKSCOPE_EXTENSION"), std::string::npos) << alone;
 }
 
+// The session would go on without lockscope, and end well.
+TEST_F(ShellTest, ExtensionThatCannotBeLoadedEndsTheSession) {
+  const ProgramResult result =
+      Lockscope({"shell", path_, "--", "select 'went on'"}, {{"LOCKSCOPE_EXTENSION", path_}});
+  EXPECT_EQ(result.exit_code, 1) << result;
+  EXPECT_EQ(result.out, "");
+}
+
+TEST_F(ShellTest, OneErrorDoesNotEndTheSession) {
+  const ProgramResult result = RunProgram({.argv = {LOCKSCOPE_COMMAND, "shell", path_},
+                                           .input = "select nonsense;\nselect 'went on';\n"});
+  EXPECT_EQ(result.out, "went on\n") << result;
+}
+
 TEST_F(ShellTest, MissingDatabaseIsSaidBeforeAnythingIsStarted) {
   const ProgramResult result = Lockscope({"shell", dir_ / "none.db", "--", "select 1"});
   EXPECT_EQ(result.exit_code, 1);

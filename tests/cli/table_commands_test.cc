@@ -271,6 +271,62 @@ TEST_F(TableCommandsTest, HelpAndVersionGoToStdout) {
 
 // ---- 5 ----
 
+TEST_F(TableCommandsTest, ANameInBracketsIsNoList) {
+  const std::string path = MakeDatabase("[a,b]");
+  Actor reader;
+  BeginReading(reader, path);
+  const ProgramResult result = Lockscope({"locks", "--json", "[a,b]"}, {}, dir_.path());
+  EXPECT_EQ(result.exit_code, 0) << result;
+  EXPECT_EQ(Json::parse(result.out).size(), 1U) << result;
+}
+
+TEST_F(TableCommandsTest, ALineFeedInANameStartsNoLine) {
+  const std::string path = MakeDatabase("a\nok       nothing is wrong");
+  LeaveHotJournal(path);
+  const ProgramResult result = Lockscope({"why", path});
+  EXPECT_EQ(result.exit_code, 1) << result;
+  EXPECT_EQ(result.out.find("\nok       nothing"), std::string::npos) << result;
+}
+
+TEST_F(TableCommandsTest, ManyDatabasesNeedMoreDescriptorsThanUsual) {
+  std::vector<std::string> arguments = {
+      "-c", "ulimit -Sn 64; exec \"$@\"", "sh", LOCKSCOPE_COMMAND, "wal", "--json"};
+  const std::string first = MakeDatabase("0.db", "wal");
+  for (int i = 0; i < 100; ++i) {
+    arguments.push_back(dir_ / (std::to_string(i) + ".db"));
+    if (i > 0) std::filesystem::copy_file(first, arguments.back());
+  }
+  arguments.insert(arguments.begin(), "sh");
+  const ProgramResult result = RunProgram({.argv = arguments});
+  EXPECT_EQ(result.exit_code, 0) << result;
+  EXPECT_EQ(Json::parse(result.out).size(), 100U);
+}
+
+TEST_F(TableCommandsTest, AWalWithoutFramesHasTheHeadersPageSize) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor reader;
+  BeginReading(reader, path);
+  const Json row = Rows("wal", {path}).at(0);
+  EXPECT_EQ(row.at("frames"), 0) << row.dump();
+  EXPECT_EQ(row.at("page_size"), 4096) << row.dump();
+  EXPECT_GT(row.at("database_pages"), 0) << row.dump();
+}
+
+// Its first page is written last.
+TEST_F(TableCommandsTest, ADatabaseInItsFirstTransactionIsOne) {
+  const std::string path = dir_ / "new.db";
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c",
+              "pragma cache_size = 5; begin; create table t(x);"
+              "with recursive c(i) as (select 1 union all select i + 1 from c where i < 500)"
+              " insert into t select zeroblob(500) from c");
+  EXPECT_TRUE(AnyWhere(Rows("locks", {path}), "pid", writer.pid()));
+  writer.Kill();
+  const ProgramResult why = Lockscope({"why", path});
+  EXPECT_NE(why.out.find("hot journal."), std::string::npos) << why;
+}
+
 TEST_F(TableCommandsTest, ControlCharactersOfANameReachNobodyRaw) {
   const std::string kTurn = "\u202e";  // NOLINT(misc-misleading-bidirectional)
   // An escape sequence, a line feed, C1's CSI, a right-to-left override, and no UTF-8.
@@ -285,7 +341,7 @@ TEST_F(TableCommandsTest, ControlCharactersOfANameReachNobodyRaw) {
   EXPECT_NE(text.err.find(shown + "missing"), std::string::npos) << text;
   const ProgramResult json = Lockscope({"locks", "--json", hostile});
   const ProgramResult why = Lockscope({"why", hostile});
-  EXPECT_EQ(why.out.find(shown), why.out.find("a\\x1b")) << why;
+  EXPECT_NE(why.out.find(shown), std::string::npos) << why;
   for (const std::string& output : {text.out, text.err, json.out, why.out}) {
     for (const std::string& raw :
          {std::string("\x1b"), std::string("\u009b"), kTurn, std::string("\xff")}) {

@@ -33,6 +33,9 @@ bool Comparison::Has(const LockFacts& lock) const {
 
 bool Comparison::Has(const Snapshot& snapshot) const {
   if (snapshot.slot == 0 && !SlotZeroCanHaveStayed()) return false;
+  if (snapshot.slot && watch_ != nullptr && watch_->WasFree(now_.database->path, *snapshot.slot)) {
+    return false;
+  }
   return std::any_of(before_->snapshots.begin(), before_->snapshots.end(),
                      [&snapshot](const Snapshot& other) {
                        return other.slot == snapshot.slot && other.mark == snapshot.mark &&
@@ -41,14 +44,18 @@ bool Comparison::Has(const Snapshot& snapshot) const {
 }
 
 bool Comparison::Committed() const {
-  if (now_.database->wal_mode) {
-    const auto& was = before_->database->wal_index;
-    const auto& is = now_.database->wal_index;
-    return !was || !is || was->salt1 != is->salt1 || was->salt2 != is->salt2 ||
-           was->max_frame != is->max_frame;
+  const auto& was_wal = before_->database->wal_index;
+  const auto& is_wal = now_.database->wal_index;
+  // Without a wal-index at either look nobody has the WAL open: then the header decides.
+  if (now_.database->wal_mode && (was_wal || is_wal)) {
+    return !was_wal || !is_wal || was_wal->salt1 != is_wal->salt1 ||
+           was_wal->salt2 != is_wal->salt2 || was_wal->max_frame != is_wal->max_frame;
   }
   const auto& was = before_->database->header;
   const auto& is = now_.database->header;
+  // Neither has one while the first transaction of a database is under way, or waits to be rolled
+  // back.
+  if (!was && !is) return before_->database->bytes != now_.database->bytes;
   return !was || !is || was->change_counter != is->change_counter;
 }
 

@@ -9,6 +9,7 @@
 
 #include "insight/locks.h"
 #include "insight/look.h"
+#include "insight/slot_watch.h"
 #include "insight/snapshots.h"
 
 namespace lockscope::insight {
@@ -30,9 +31,10 @@ struct Sight {
 
 class Comparison {
  public:
-  // Both must outlive it. `before` null: there was no earlier look, and Possible() is all that may
-  // be asked.
-  Comparison(const Sight* before, const Sight& now) : before_(before), now_(now) {}
+  // All must outlive it. `before` null: there was no earlier look, and Possible() is all that may
+  // be asked. `watch`, where there is one, watched in between.
+  Comparison(const Sight* before, const Sight& now, const SlotWatch* watch)
+      : before_(before), now_(now), watch_(watch) {}
 
   bool Possible() const { return before_ != nullptr; }
   // "0.5 s apart"
@@ -40,8 +42,9 @@ class Comparison {
   // Whether the same one held it then too. That it was held all the while cannot be known of
   // another process.
   bool Has(const LockFacts& lock) const;
-  // The same, with the same mark. A new reader takes the newest mark: one that is old twice is the
-  // same reader's.
+  // The same, with the same mark, in a slot that nobody saw free in between. (A new reader takes
+  // the newest mark: one that is old twice is the same reader's. But where nobody commits the
+  // newest stays the same, and a reader that comes and goes is there at both looks.)
   bool Has(const Snapshot& snapshot) const;
   // Whether somebody committed in between. Where it cannot be told: true, so that nobody is
   // accused.
@@ -56,6 +59,7 @@ class Comparison {
 
   const Sight* before_;
   const Sight& now_;
+  const SlotWatch* watch_;
 };
 
 }  // namespace lockscope::insight

@@ -22,6 +22,12 @@ std::string LockName(const LockFacts& lock) {
   return std::string(Name(lock.resource)) + " " + Name(lock.mode);
 }
 
+// A line feed in a name would begin a new line of the finding.
+std::string OnOneLine(std::string path) {
+  std::replace(path.begin(), path.end(), '\n', '?');
+  return path;
+}
+
 std::string Sentence(const std::vector<std::string>& facts) {
   std::string text;
   for (const std::string& fact : facts) {
@@ -33,13 +39,13 @@ std::string Sentence(const std::vector<std::string>& facts) {
 
 class Diagnosis {
  public:
-  Diagnosis(const Sight& sight, const Sight* before)
+  Diagnosis(const Sight& sight, const Sight* before, const SlotWatch* watch)
       : look_(*sight.look),
         database_(*sight.database),
         locks_(sight.locks),
         snapshots_(sight.snapshots),
         connections_(CollectConnections(look_, database_)),
-        earlier_(before, sight) {}
+        earlier_(before, sight, watch) {}
 
   std::vector<Finding> Run() {
     CheckHotJournal();
@@ -174,7 +180,7 @@ class Diagnosis {
     Add(Severity::kDanger, "hot-journal",
         "hot journal. A writer died in mid-transaction, and what it had changed waits to be rolled "
         "back: " +
-            HumanBytes(database_.journal.bytes) + " in " + database_.path +
+            HumanBytes(database_.journal.bytes) + " in " + OnOneLine(database_.path) +
             "-journal.\nUntil then a read-only connection gets SQLITE_READONLY_ROLLBACK, and a "
             "copy of "
             "the database without its journal is corrupt.",
@@ -304,7 +310,7 @@ class Diagnosis {
   void CheckWalIndex() {
     if (database_.wal_index || snapshots_.empty() || !database_.wal_mode) return;
     Add(Severity::kWarning, "unreadable",
-        "the wal-index " + database_.path +
+        "the wal-index " + OnOneLine(database_.path) +
             "-shm cannot be read, or is being written: what the "
             "snapshots see and pin cannot be told.",
         "run as the database's owner; if that changes nothing, the next reader will recover it");
@@ -384,7 +390,8 @@ class Diagnosis {
     std::vector<std::string> well;
     if (connections_.empty()) well.emplace_back("nobody is seen to have it open");
     if (!Found("hot-journal")) well.emplace_back("no hot journal");
-    if (database_.wal_mode && !Found("starved-checkpoint") && !Found("unreadable")) {
+    const bool pins_told = database_.wal_index || connections_.empty();
+    if (database_.wal_mode && pins_told && !Found("starved-checkpoint")) {
       well.emplace_back("no starved checkpoint");
     }
     const bool kept_out = std::any_of(locks_.begin(), locks_.end(), [](const LockFacts& lock) {
@@ -423,13 +430,13 @@ const char* Name(Severity severity) {
   return "ok";
 }
 
-std::vector<Finding> Diagnose(const Look& look, const Look* earlier) {
+std::vector<Finding> Diagnose(const Look& look, const Look* earlier, const SlotWatch* watch) {
   std::vector<Finding> all;
   for (std::size_t i = 0; i < look.databases().size(); ++i) {
     const Sight now(look, look.databases().at(i));
     std::optional<Sight> before;
     if (earlier != nullptr) before.emplace(*earlier, earlier->databases().at(i));
-    auto findings = Diagnosis(now, before ? &*before : nullptr).Run();
+    auto findings = Diagnosis(now, before ? &*before : nullptr, watch).Run();
     std::move(findings.begin(), findings.end(), std::back_inserter(all));
   }
   return all;

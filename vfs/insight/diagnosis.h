@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "insight/look.h"
+#include "insight/slot_watch.h"
 
 namespace lockscope::insight {
 
@@ -15,14 +16,15 @@ const char* Name(Severity severity);
 
 // A finding's `hazard` is one of these words:
 //
-//   starved-checkpoint  a snapshot keeps checkpoints from going on; danger from 1,000 frames on,
-//   which
-//                       is where SQLite by default would have checkpointed long ago
+//   starved-checkpoint  a snapshot keeps checkpoints from going on; danger from 1,000 frames
+//                       on, which is where SQLite by default would have checkpointed long ago
 //   long-snapshot       a snapshot keeps a long WAL from starting over; warning
 //   hot-journal         a crashed transaction waits to be rolled back (danger), or is being
-//   (warning) lost-lock           a lock that this process believes it has is not in the kernel;
-//   danger writer, exclusive, pending-writer, checkpoint, wal-recovery
-//                       somebody keeps others out, and committed nothing between the looks; warning
+//                       (warning)
+//   lost-lock           a lock that this process believes it has is not in the kernel; danger
+//   writer, exclusive, pending-writer, checkpoint, wal-recovery
+//                       somebody keeps others out, and committed nothing between the looks;
+//                       warning
 //   unreadable          the wal-index cannot be read: nothing can be said of pins; warning
 //   holder, oldest-snapshot, idle, state
 //                       no hazard but a fact; ok
@@ -40,6 +42,8 @@ struct Finding {
 // only passes by: a reader is dangerous when it is seen with the same old mark twice, a writer when
 // it has committed nothing meanwhile. Null: every pin is taken as it is seen, and no writer is
 // suspected. Per database the worst comes first, facts last.
-std::vector<Finding> Diagnose(const Look& look, const Look* earlier);
+// `watch`, where there is one, watched the read slots in between.
+std::vector<Finding> Diagnose(const Look& look, const Look* earlier,
+                              const SlotWatch* watch = nullptr);
 
 }  // namespace lockscope::insight

@@ -206,6 +206,16 @@ LockMode KernelHolder::DatabaseMode() const {
   return shared ? LockMode::kShared : LockMode::kNone;
 }
 
+std::uint32_t Database::PageBytes() const {
+  if (wal_index && wal_index->page_size != 0) return wal_index->page_size;
+  return header ? header->page_size : 0;
+}
+
+std::uint32_t Database::Pages() const {
+  if (wal_index && wal_index->database_pages != 0) return wal_index->database_pages;
+  return header ? header->database_pages : 0;
+}
+
 std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resource resource,
                                        LockMode mode) const {
   const auto held = InKernel(view, resource, mode);

@@ -69,6 +69,12 @@ struct Database {
   std::vector<KernelHolder> holders;        // everybody else, and what of ours no shim row explains
   std::vector<KernelWaiter> waiters;
 
+  // Bytes, as the WAL has them, else as the database's header does: a wal-index that was recovered
+  // from an empty WAL knows no page size. 0 where neither does.
+  std::uint32_t PageBytes() const;
+  // The size of the database in pages, likewise. 0 where it is not known.
+  std::uint32_t Pages() const;
+
   // What the kernel says of a lock that the ledger has: null where it cannot be told.
   std::optional<bool> Verified(const ledger::ConnectionView& view, Resource resource,
                                LockMode mode) const;

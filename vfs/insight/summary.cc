@@ -34,16 +34,7 @@ std::optional<std::int64_t> ProcessAgeMs(std::int64_t pid) {
   return age_ms >= 0 ? std::optional(age_ms) : std::nullopt;
 }
 
-// Whether any process has the -shm open, as the kernel and the ledger tell.
-bool WalIndexInUse(const Database& database) {
-  for (const KernelHolder& holder : database.holders) {
-    if (holder.shm.at(kShmLockCount) != LockMode::kNone) return true;
-  }
-  for (const auto& view : database.own) {
-    if (view.held.wal_open) return true;
-  }
-  return false;
-}
+bool Used(const Database& database) { return !database.holders.empty() || !database.own.empty(); }
 
 }  // namespace
 
@@ -125,20 +116,24 @@ std::string DescribeSnapshot(const Look& look, const Snapshot& snapshot) {
 
 std::string DescribeDatabase(const Database& database) {
   if (!database.wal_mode) {
-    if (!database.header) return database.bytes == 0 ? "empty" : "not readable";
+    if (!database.header) {
+      const bool first = database.bytes > 0 && database.journal.exists;
+      return first ? "in its first transaction" : database.bytes == 0 ? "empty" : "not readable";
+    }
     return "rollback journal, " + std::to_string(database.header->page_size) + "-byte pages, " +
            HumanBytes(database.bytes);
   }
+  std::string text = "WAL";
+  if (database.PageBytes() != 0)
+    text += ", " + std::to_string(database.PageBytes()) + "-byte pages";
   if (!database.wal_index) {
-    std::string text = "WAL";
-    if (database.header) text += ", " + std::to_string(database.header->page_size) + "-byte pages";
     text += ", " + HumanBytes(database.wal_bytes) + " of WAL, ";
-    return text + (WalIndexInUse(database) ? "its wal-index cannot be read" : "nobody has it open");
+    return text + (Used(database) ? "no wal-index that could be read" : "nobody has it open");
   }
   const format::WalIndex& wal = *database.wal_index;
-  return "WAL, " + std::to_string(wal.page_size) + "-byte pages, " + WithCommas(wal.max_frame) +
-         " frames (" + HumanBytes(wal.LiveBytes(wal.max_frame)) + "), " +
-         WithCommas(wal.backfilled) + " checkpointed";
+  return text + ", " + WithCommas(wal.max_frame) + " frames (" +
+         HumanBytes(wal.LiveBytes(wal.max_frame)) + "), " + WithCommas(wal.backfilled) +
+         " checkpointed";
 }
 
 std::string DescribeWal(const Look& look, const Database& database) {

@@ -164,20 +164,24 @@ const Snapshot* Oldest(const std::vector<Snapshot>& snapshots) {
 
 Row WalRow(const Look& look, const Database& database) {
   const Value wal_bytes = Int(database.wal_bytes);
+  const auto known = [](std::uint32_t number) { return number != 0 ? Int(number) : Null(); };
   if (!database.wal_index) {
     Row row(kWalColumns.size(), Null());
     row[0] = Text(database.path);
-    if (database.header) row[1] = Int(database.header->page_size);
+    row[1] = known(database.PageBytes());
     row[5] = wal_bytes;
     return row;
   }
   const format::WalIndex& wal = *database.wal_index;
+  // An empty WAL that was recovered has none: the first writer will choose them.
+  const bool no_salts = wal.max_frame == 0 && wal.salt1 == 0 && wal.salt2 == 0;
+  const auto salt = [no_salts](std::uint32_t number) { return no_salts ? Null() : Int(number); };
   const auto snapshots = CollectSnapshots(look, database, CollectLocks(look, database));
   const Snapshot* oldest = Oldest(snapshots);
-  return RowOf(Text(database.path), Int(wal.page_size), Int(wal.max_frame), Int(wal.backfilled),
-               Int(wal.max_frame - wal.backfilled), wal_bytes, Int(wal.LiveBytes(wal.max_frame)),
-               Int(wal.database_pages), Int(wal.salt1), Int(wal.salt2),
-               oldest != nullptr ? Int(*oldest->mark) : Null(),
+  return RowOf(Text(database.path), known(database.PageBytes()), Int(wal.max_frame),
+               Int(wal.backfilled), Int(wal.max_frame - wal.backfilled), wal_bytes,
+               Int(wal.LiveBytes(wal.max_frame)), known(database.Pages()), salt(wal.salt1),
+               salt(wal.salt2), oldest != nullptr ? Int(*oldest->mark) : Null(),
                oldest != nullptr ? Maybe(look.AgeMs(oldest->lock.since)) : Null(),
                PinnedBy(snapshots, Pin::kBackfill), PinnedBy(snapshots, Pin::kRestart));
 }

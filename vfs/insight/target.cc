@@ -2,12 +2,14 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
 
@@ -19,15 +21,25 @@ namespace {
 
 std::string SystemReason(int error) { return std::generic_category().message(error); }
 
-// "app.db" for "app.db-wal", where that is a file beside it; empty otherwise.
+bool LooksLikeDatabase(const std::string& path, const kernel::FileStat& facts);
+
+// "app.db" for "app.db-wal", where that is a database beside it; empty otherwise.
 std::string DatabaseOfSidecar(const std::string& path) {
   for (const std::string_view suffix : {"-wal", "-shm", "-journal"}) {
     if (path.size() <= suffix.size() || !path.ends_with(suffix)) continue;
     std::string database = path.substr(0, path.size() - suffix.size());
     const auto facts = kernel::StatPath(database);
-    if (facts && S_ISREG(facts->mode)) return database;
+    if (facts && S_ISREG(facts->mode) && LooksLikeDatabase(database, *facts)) return database;
   }
   return {};
+}
+
+// The first transaction of a database writes its other pages before page 1 where it outgrows the
+// cache: until it commits, or is rolled back, there are zeros, and a journal beside them.
+bool IsBeingCreated(const std::string& path, std::span<const std::uint8_t> bytes) {
+  const bool zeros = std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return byte == 0; });
+  const auto journal = zeros ? kernel::StatPath(path + "-journal") : std::nullopt;
+  return journal && S_ISREG(journal->mode) && journal->bytes > 0;
 }
 
 Status CheckHeader(const std::string& path, const kernel::FileStat& facts) {
@@ -42,10 +54,16 @@ Status CheckHeader(const std::string& path, const kernel::FileStat& facts) {
     read = kernel::ReadAt(fd.value(), facts.id, 0, bytes);
   }
   if (!read) return {SQLITE_CANTOPEN, "cannot read " + path};
-  if (!format::DecodeDatabaseHeader(std::span(bytes).first(*read))) {
+  const auto head = std::span(bytes).first(*read);
+  if (!format::DecodeDatabaseHeader(head) && !IsBeingCreated(path, head)) {
     return {SQLITE_NOTADB, path + " is not an SQLite database"};
   }
   return {};
+}
+
+// Where it cannot be read, its neighbour's name is all there is to go by.
+bool LooksLikeDatabase(const std::string& path, const kernel::FileStat& facts) {
+  return CheckHeader(path, facts).code != SQLITE_NOTADB;
 }
 
 }  // namespace

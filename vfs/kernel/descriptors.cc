@@ -78,10 +78,18 @@ Status CheckPath(const std::string& path, const FileId& id) {
   return {};
 }
 
+// O_NONBLOCK means nothing to a regular file: neither SQLite nor anybody else opens one so.
+constexpr int kHowOpened = O_RDONLY | O_NONBLOCK;
+
+bool IsOpenedHere(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & (O_ACCMODE | O_NONBLOCK)) == kHowOpened;
+}
+
 int OpenToRead(const std::string& path) {
   int fd = -1;
   do {
-    fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    fd = open(path.c_str(), kHowOpened | O_CLOEXEC | O_NOCTTY);
   } while (fd < 0 && errno == EINTR);
   return fd;
 }
@@ -91,6 +99,27 @@ std::optional<int> FindKept(const KeptDescriptors& kept, const FileId& id) {
   const auto entry = kept.find(id);
   if (entry == kept.end() || !IsUsable(entry->second, id)) return std::nullopt;
   return entry->second;
+}
+
+// Closes what is kept of files that are gone: their blocks would stay taken, and a database in a
+// rollback mode leaves one deleted journal a transaction. Harmless where the file has no name any
+// more, so that nothing in this process can come to open it, and the process has no other
+// descriptor of it, so that it holds no lock there. REQUIRES: g_mutex is held.
+void CloseDeleted(KeptDescriptors& kept) {
+  std::vector<KeptDescriptors::iterator> deleted;
+  for (auto entry = kept.begin(); entry != kept.end(); ++entry) {
+    const auto status = StatDescriptor(entry->second);
+    if (status && status->id == entry->first && status->links == 0) deleted.push_back(entry);
+  }
+  if (deleted.empty()) return;
+  const OpenFiles open_files = OpenFiles::Scan();
+  for (const auto& entry : deleted) {
+    const auto descriptors = open_files.Find(entry->first);
+    if (descriptors.size() != 1 || descriptors.front() != entry->second) continue;
+    // Somebody may have closed ours, and have got its number for one of his own.
+    if (IsOpenedHere(entry->second)) close(entry->second);
+    kept.erase(entry);
+  }
 }
 
 // Opens `path` and keeps the descriptor, whatever came of it: between the check of the path and the
@@ -170,6 +199,7 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
   const std::lock_guard lock(g_mutex);
   KeptDescriptors& kept = Kept();
   if (const auto fd = FindKept(kept, id)) return *fd;
+  CloseDeleted(kept);
   return OpenAndKeep(kept, path, id);
 }
 

@@ -3,9 +3,9 @@
 // Closing any descriptor of a file drops every POSIX lock that the process holds on it. So a file
 // that this process already has open is read through that very descriptor, found in /proc/self/fd
 // by inode, and never closed; a file that it does not have open is opened read-only and the
-// descriptor is kept, one per inode, for the life of the process. Nothing here ever closes a
-// descriptor of a regular file. A program that only looks and then exits does the same and loses
-// nothing by it.
+// descriptor is kept, one per inode, for as long as the file has a name. Nothing here ever closes a
+// descriptor of a regular file on which the process could hold a lock. A program that only looks
+// and then exits does the same and loses nothing by it.
 #pragma once
 
 #include <sys/types.h>

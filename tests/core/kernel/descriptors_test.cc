@@ -219,6 +219,51 @@ TEST_F(ReadableDescriptorTest, KeepsOneEvenIfTheFileIsRenamed) {
   EXPECT_EQ(Readable(path, id), kept);
 }
 
+// A database in a rollback mode leaves a deleted journal a transaction.
+TEST_F(ReadableDescriptorTest, ClosesAKeptOneOnceItsFileIsDeleted) {
+  const std::string path = MakeFile("a", "abc");
+  const FileId id = IdOf(path);
+  const int kept = Readable(path, id);
+  std::filesystem::remove(path);
+  const std::string other = MakeFile("b", "xyz");
+  ASSERT_GE(Readable(other, IdOf(other)), 0);
+  EXPECT_TRUE(OpenFiles::Scan().Find(id).empty()) << kept;
+}
+
+// Somebody closed the kept one and got its number for a descriptor of the same file.
+TEST_F(ReadableDescriptorTest, ClosesNobodyElsesDescriptorOfADeletedFile) {
+  const std::string path = MakeFile("a", "abc");
+  const FileId id = IdOf(path);
+  const int kept = Readable(path, id);
+  close(kept);
+  const int theirs = Open(path, O_RDWR);
+  ASSERT_EQ(theirs, kept);
+  std::filesystem::remove(path);
+  const std::string other = MakeFile("b", "xyz");
+  ASSERT_GE(Readable(other, IdOf(other)), 0);
+  EXPECT_TRUE(IsFile(theirs, id));
+  close(theirs);
+}
+
+TEST_F(ReadableDescriptorTest, KeepsOneOfADeletedFileThatTheProcessHasOpenBesides) {
+  const std::string path = MakeFile("a", "abc");
+  const FileId id = IdOf(path);
+  const int kept = Readable(path, id);
+  const int locker = Open(path, O_RDWR);
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  ASSERT_EQ(fcntl(locker, F_SETLK, &lock), 0);
+  std::filesystem::remove(path);
+  const std::string other = MakeFile("b", "xyz");
+  ASSERT_GE(Readable(other, IdOf(other)), 0);
+  EXPECT_EQ(OpenFiles::Scan().Find(id).size(), 2U);
+  EXPECT_TRUE(IsFile(kept, id));
+  const auto locks = ReadOwnLocks(locker);
+  ASSERT_TRUE(locks);
+  EXPECT_EQ(locks->size(), 1U);
+  close(locker);
+}
+
 TEST_F(ReadableDescriptorTest, OpensAnewWhereSomebodyClosedTheKeptOne) {
   const std::string path = MakeFile("a", "abc");
   const std::string other = MakeFile("b", "xyz");

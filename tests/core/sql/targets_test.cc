@@ -76,6 +76,11 @@ TEST_F(TargetsTest, ASchemaWinsOverAFileOfItsName) {
   EXPECT_EQ(db_.Lines("select database from lockscope_locks('./main')"), Lines{Real("main")});
 }
 
+TEST_F(TargetsTest, ASchemaWhoseFileWasDeletedWhileItIsOpen) {
+  fs::remove(path_);
+  EXPECT_EQ(db_.Lines("select database from lockscope_locks('main')"), Lines{Real("a.db")});
+}
+
 TEST_F(TargetsTest, AnAttachedSchemasName) {
   Db db(dir_ / "c.db");
   db.Exec("attach " + Quote(path_) + " as \"other one\"");
