@@ -3,6 +3,7 @@
 // Loading wraps the default VFS, makes the wrapper the default (unless LOCKSCOPE_DEFAULT=0) and
 // adds functions and tables to this connection and to all that are opened later. It stays loaded
 // for the life of the process: VFSes that SQLite knows must not disappear.
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -32,10 +33,14 @@ bool WantsDefault() {
   return value == nullptr || std::strcmp(value, "0") != 0;
 }
 
+// Loaded again, in another connection: the base that was wrapped then is wrapped still, whatever
+// the default is by now, and the default, which the application may have changed since, is left
+// alone.
 int RegisterShim() {
-  // Loaded again: the base that was wrapped then is wrapped still, whatever the default is by now.
+  static std::atomic<bool> was_made_default{false};
   const char* base = lockscope::shim::RegisteredBase("lockscope");
-  return lockscope_register(base, "lockscope", WantsDefault() ? 1 : 0);
+  const bool make_default = WantsDefault() && !was_made_default.exchange(true);
+  return lockscope_register(base, "lockscope", make_default ? 1 : 0);
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ extern "C" int lockscope_register(const char* base_vfs, const char* name, int ma
 extern "C" int lockscope_init(sqlite3* db) {
   if (sqlite3_libversion_number() < lockscope::kMinimumSqliteVersion) return SQLITE_ERROR;
   try {
+    lockscope::shim::Prepare();
     lockscope::insight::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const int result = lockscope::loadable::RegisterFunctions(db);
     // SQLite does not replace functions while a statement runs, such as SELECT load_extension(…):

@@ -34,7 +34,10 @@ Result<std::vector<std::string>> ResolveOne(sqlite3* db, const std::string& targ
     }
     path = *file;
     // Deleted while it is open: its connections are what there is to see.
-    if (!kernel::StatPath(path) && IsOpenThroughShim(path)) return std::vector<std::string>{path};
+    if (!kernel::StatPath(path)) {
+      if (IsOpenThroughShim(path)) return std::vector<std::string>{path};
+      return Status{SQLITE_MISUSE, "the schema " + target + " has no file (" + path + ")"};
+    }
   }
   auto resolved = insight::ResolveDatabasePath(path);
   if (!resolved.ok()) return resolved.status();

@@ -214,6 +214,11 @@ class File(unittest.TestCase):
         exported, _ = symbols()
         self.assertEqual(exported, ["sqlite3_lockscope_init"])
 
+    def test_is_not_unloaded_when_its_entry_point_fails(self):
+        # SQLite unloads an extension that failed; the VFS may be registered by then.
+        readelf = subprocess.run(["readelf", "-d", EXTENSION], capture_output=True, text=True, check=True)
+        self.assertIn("NODELETE", readelf.stdout)
+
     def test_needs_nothing_but_the_c_library(self):
         _, needed = symbols()
         self.assertLessEqual(set(needed), {"libc", "libm", "libpthread", "libdl", "ld-linux-x86-64",

@@ -284,6 +284,9 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
                              const CallContext& context) noexcept {
   if (HasRefusal()) [[unlikely]]
     ReviewWait(now, context);
+  // A checkpoint that was refused a slot goes on without, or ends: with its lock its waiting is
+  // over.
+  if (mode == LockMode::kExclusive && ShmResource(offset) == Resource::kWalCheckpoint) ForgetWait();
   HeldBits bits = held();
   const LockMode before = bits.Shm(offset);
   const auto released =

@@ -41,7 +41,7 @@ class Words {
  private:
   void SkipBlanks() {
     while (!rest_.empty()) {
-      if (std::strchr(" \t\r\n\f", rest_.front()) != nullptr) {
+      if (std::strchr(" \t\r\n\f\v", rest_.front()) != nullptr) {
         rest_.remove_prefix(1);
       } else if (rest_.starts_with("\xef\xbb\xbf")) {
         rest_.remove_prefix(3);  // a byte order mark is a blank to SQLite
@@ -109,11 +109,11 @@ std::size_t CutAt(const char* text, std::size_t limit) {
   return limit;
 }
 
-// Whether a statement that begins so may be ATTACH or PRAGMA, perhaps behind EXPLAIN, a comment, or
-// a byte order mark.
+// Whether a statement that begins so may be ATTACH, PRAGMA or VACUUM, perhaps behind EXPLAIN, a
+// comment, or a byte order mark.
 bool MayCarryKey(char first) {
   const char c = Lower(first);
-  return c == 'a' || c == 'p' || c == 'e' || !IsWordChar(c) || c == '\xef';
+  return c == 'a' || c == 'p' || c == 'v' || c == 'e' || !IsWordChar(c) || c == '\xef';
 }
 
 }  // namespace
@@ -123,6 +123,7 @@ bool CarriesKey(std::string_view sql) {
   Words::Token token;
   while (words.Next(token)) {
     if (Same(token.text, "attach")) return AttachCarriesKey(words);
+    if (Same(token.text, "vacuum")) return AttachCarriesKey(words);  // INTO a URI
     if (Same(token.text, "pragma")) return PragmaCarriesKey(words);
     if (Same(token.text, "explain") || Same(token.text, "query") || Same(token.text, "plan") ||
         token.text == ";") {

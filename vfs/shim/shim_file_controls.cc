@@ -62,7 +62,8 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   // connection that is being opened or closed: there nothing is asked, and autocommit and SQL stay
   // unknown.
   static const bool checks_handles = sqlite3_compileoption_used("ENABLE_API_ARMOR") != 0;
-  if (checks_handles || argument == nullptr) return;
+  // A shared cache tells it once for every connection that joins, in whatever thread that is.
+  if (checks_handles || argument == nullptr || argument == db_) return;
   db_ = static_cast<sqlite3**>(argument);
   try {
     const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;

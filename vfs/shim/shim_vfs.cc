@@ -200,7 +200,9 @@ class Opening {
 int ShimVfs::OpenDatabase(const char* name, sqlite3_file* file, int flags, int* out_flags) {
   file->pMethods = nullptr;
   settings::DatabaseSettings settings;
-  if (const Status status = SettingsFromUri(name, settings); !status.ok()) {
+  // Only then are there parameters behind the name.
+  const bool uri = (flags & SQLITE_OPEN_URI) != 0;
+  if (const Status status = uri ? SettingsFromUri(name, settings) : Status{}; !status.ok()) {
     sqlite3_log(SQLITE_CANTOPEN, "lockscope: cannot open %s: URI parameter: %s", name,
                 status.message.c_str());
     return SQLITE_CANTOPEN;
@@ -227,10 +229,16 @@ std::mutex& RegistrationMutex() {
   return *mutex;
 }
 
+// The VFS to put a shim on; null where there is none. A shim on a shim records every lock twice, so
+// where none is named and the default is a shim already, what is below that one is meant.
+sqlite3_vfs* FindBase(const char* base) {
+  sqlite3_vfs* below = sqlite3_vfs_find(base);
+  const ShimVfs* shim = base == nullptr ? ShimVfs::Ours(below) : nullptr;
+  return shim != nullptr ? shim->base() : below;
+}
+
 Status AlreadyRegistered(ShimVfs& shim, const char* base, bool make_default) {
-  // With no base named, the default is meant; that is this shim once it is the default itself.
-  sqlite3_vfs* wanted = sqlite3_vfs_find(base);
-  if (wanted == shim.vfs() && base == nullptr) wanted = shim.base();
+  sqlite3_vfs* wanted = FindBase(base);
   if (wanted != shim.base()) {
     return {SQLITE_MISUSE,
             "the VFS " + shim.name() + " is registered already, on top of " + shim.base()->zName};
@@ -246,6 +254,14 @@ const char* RegisteredBase(const char* name) {
   return shim != nullptr ? shim->base()->zName : nullptr;
 }
 
+void Prepare() {
+  ledger::PrepareClock();
+  const bool bug = HasWalResetBug(sqlite3_libversion_number());
+  for (const std::string& complaint : settings::LoadEnvironment(bug)) {
+    sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
+  }
+}
+
 Status Register(const char* base, const char* name, bool make_default) {
   if (sqlite3_libversion_number() < kMinimumSqliteVersion) {
     return {SQLITE_ERROR,
@@ -254,18 +270,14 @@ Status Register(const char* base, const char* name, bool make_default) {
   if (name == nullptr) name = "lockscope";
   if (*name == 0) return {SQLITE_MISUSE, "the name of a VFS cannot be empty"};
   const std::lock_guard lock(RegistrationMutex());
-  ledger::PrepareClock();
-  const bool bug = HasWalResetBug(sqlite3_libversion_number());
-  for (const std::string& complaint : settings::LoadEnvironment(bug)) {
-    sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
-  }
+  Prepare();
   // The first call to sqlite3_vfs_find() also initialises SQLite.
   if (sqlite3_vfs* existing = sqlite3_vfs_find(name); existing != nullptr) {
     if (ShimVfs* shim = ShimVfs::Ours(existing))
       return AlreadyRegistered(*shim, base, make_default);
     return {SQLITE_MISUSE, std::string("there is another VFS called ") + name};
   }
-  sqlite3_vfs* below = sqlite3_vfs_find(base);
+  sqlite3_vfs* below = FindBase(base);
   if (below == nullptr) {
     return {SQLITE_ERROR, std::string("no such vfs: ") + (base != nullptr ? base : "(default)")};
   }

@@ -20,6 +20,10 @@ using PragmaHandler = bool (*)(const char* name, const char* path, std::string& 
 void SetPragmaHandler(PragmaHandler handler);
 PragmaHandler CurrentPragmaHandler();
 
+// What has to be known before anything is recorded or set: the clock, and the environment's words.
+// Once; later calls do nothing.
+void Prepare();
+
 // Puts a shim called `name` on top of `base` (null: the default now). See lockscope_register().
 Status Register(const char* base, const char* name, bool make_default);
 

@@ -41,10 +41,14 @@ std::shared_ptr<StatementTracker> StatementTracker::For(sqlite3* db, bool openin
     return found == ByConnection().end() ? nullptr : found->second;
   }
   std::shared_ptr<StatementTracker> tracker(new StatementTracker(db));
-  if (sqlite3_trace_v2(db, SQLITE_TRACE_STMT, OnTrace, tracker.get()) != SQLITE_OK) return nullptr;
+  {
+    const std::lock_guard lock(Mutex());
+    ByConnection()[db] = tracker;
+  }
+  if (sqlite3_trace_v2(db, SQLITE_TRACE_STMT, OnTrace, tracker.get()) == SQLITE_OK) return tracker;
   const std::lock_guard lock(Mutex());
-  ByConnection()[db] = tracker;
-  return tracker;
+  ByConnection().erase(db);
+  return nullptr;
 }
 
 void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& tracker,
@@ -59,10 +63,14 @@ void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& 
 }
 
 int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* text) {
-  auto* sql = static_cast<const char*>(text);
-  // The text is the statement as prepared, but for a trigger's, which is a comment that names it.
-  if (sql[0] == '-' && sql[1] == '-') [[unlikely]] {
-    sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+  const auto* sql = static_cast<const char*>(text);
+  if (sql == nullptr) return 0;  // SQLite had no memory for it
+  // The text is the statement's own, but for what runs inside another one: a trigger, or what a
+  // virtual table or a function runs. That is a comment made up for the occasion, and the statement
+  // that the application runs is still the outer one.
+  if (sql[0] == '-' && sql[1] == '-' && sql != sqlite3_sql(static_cast<sqlite3_stmt*>(statement)))
+      [[unlikely]] {
+    return 0;
   }
   static_cast<StatementTracker*>(context)->Began(static_cast<sqlite3_stmt*>(statement), sql);
   return 0;

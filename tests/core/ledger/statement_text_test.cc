@@ -43,6 +43,7 @@ TEST(CarriesKeyTest, PragmasThatSetAKey) {
            "EXPLAIN QUERY PLAN PRAGMA key = 'secret'",
            "explain /* */ query plan pragma key = 'secret'",
            "\xef\xbb\xbfPRAGMA key = 'secret'",
+           "PRAGMA \vkey = 'secret'",
        }) {
     EXPECT_TRUE(CarriesKey(sql)) << sql;
   }
@@ -63,6 +64,8 @@ TEST(CarriesKeyTest, AttachWithAKey) {
            "ATTACH \"file:a.db?textkey=secret\" AS a",
            "ATTACH 'file:a.db?KEY=secret' AS a",
            "EXPLAIN ATTACH 'a.db' AS a KEY 'secret'",
+           "VACUUM INTO 'file:copy.db?key=secret'",
+           "vacuum main into 'file:copy.db?hexkey=00ff'",
            "/* ATTACH */ ATTACH 'a.db' AS a KEY 'secret'",
            "\xef\xbb\xbf ATTACH 'a.db' AS a KEY 'secret'",
            "ATTACH 'it''s.db' AS a KEY 'secret'",

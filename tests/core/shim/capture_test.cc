@@ -98,6 +98,29 @@ TEST_F(CaptureTest, ATriggersStatementIsTheOneThatSetItOff) {
   EXPECT_EQ(Sql("wal-write"), "insert into t values (4)");
 }
 
+// As full-text search and every function that runs SQL of its own do.
+TEST_F(CaptureTest, WhatAStatementRunsInsideItIsNotTheStatement) {
+  Db db(path_);
+  const auto run = [](sqlite3_context* context, int, sqlite3_value** arguments) {
+    sqlite3_exec(sqlite3_context_db_handle(context),
+                 reinterpret_cast<const char*>(sqlite3_value_text(arguments[0])), nullptr, nullptr,
+                 nullptr);
+  };
+  ASSERT_EQ(
+      sqlite3_create_function(db.handle(), "run", 1, SQLITE_UTF8, nullptr, run, nullptr, nullptr),
+      SQLITE_OK);
+  db.Exec("begin");
+  Statement outer(db, "select run('insert into t values (5)')");
+  EXPECT_EQ(outer.Step(), SQLITE_ROW);
+  EXPECT_EQ(Sql("wal-write"), "select run('insert into t values (5)')");
+}
+
+TEST_F(CaptureTest, AStatementThatBeginsWithACommentIsNamed) {
+  Db db(path_);
+  db.Exec("begin; -- by hand\ninsert into t values (4)");
+  EXPECT_EQ(Sql("wal-write"), "-- by hand\ninsert into t values (4)");
+}
+
 TEST_F(CaptureTest, ALongTextIsCut) {
   Db db(path_);
   db.Exec("begin; insert into t values ('" + std::string(5000, 'x') + "')");

@@ -4,6 +4,7 @@
 //   both    beside threads that use lockscope while the fork happens
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,14 @@ bool InChild(const std::function<bool()>& body) {
   }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
+
+// The application's own fork handler, installed before lockscope's, so that it runs in the child
+// while lockscope still holds its mutexes there.
+std::function<void()>* g_in_child = nullptr;
+void AtFork() {
+  if (g_in_child != nullptr) (*g_in_child)();
+}
+__attribute__((constructor(101))) void InstallEarly() { pthread_atfork(nullptr, nullptr, AtFork); }
 
 class ForkTest : public ::testing::Test {
  protected:
@@ -97,6 +106,17 @@ TEST_F(ForkTest, TheChildOpensItsOwnAndSeesThem) {
   EXPECT_EQ(look_.Value("select verified from lockscope_locks(" + Quote(path_) +
                         ") where resource = 'wal-write'"),
             "1");
+}
+
+TEST_F(ForkTest, TheApplicationsForkHandlerMayUseSqlite) {
+  bool used = false;
+  std::function<void()> use = [&] {
+    Db db(other_);
+    used = db.Value("select count(*) from lockscope_connections") == "1";
+  };
+  g_in_child = &use;
+  EXPECT_TRUE(InChild([&] { return used; }));
+  g_in_child = nullptr;
 }
 
 TEST_F(ForkTest, AForkBesideBusyThreadsLeavesAWorkingChild) {

@@ -69,6 +69,15 @@ TEST_F(RegisterTest, AShimMayStandOnAShim) {
             (std::vector<std::string>{"lockscope/unix", "twice/lockscope/unix"}));
 }
 
+TEST_F(RegisterTest, WithoutABaseNoShimStandsOnAShim) {
+  ASSERT_EQ(Default(), "lockscope");
+  EXPECT_EQ(lockscope_register(nullptr, "beside", 0), SQLITE_OK);
+  Db db(dir_ / "a.db", "beside");
+  db.Exec("create table t(x)");
+  EXPECT_EQ(db.Lines("select vfs from lockscope_connections"),
+            std::vector<std::string>{"beside/unix"});
+}
+
 // ---- default ----
 
 TEST_F(RegisterTest, BecomesTheDefaultOnlyWhenAskedTo) {

@@ -159,6 +159,26 @@ TEST_F(WaitingTest, ASleepThatIsNobodysRequestMarksNobody) {
   EXPECT_FALSE(IsWaiting());
 }
 
+// A checkpoint that may not have slot 0 ends without it.
+TEST_F(WaitingTest, AfterACheckpointThatAReaderStoppedNobodyWaits) {
+  Make("wal");
+  Db writer(path_);
+  writer.Exec("insert into t values (1); pragma wal_checkpoint");
+  Db reader(path_);
+  reader.Exec("begin; select * from t");
+  std::atomic<bool> refused{false};
+  std::thread thread([&] {
+    writer.Exec("insert into t values (2); pragma wal_checkpoint");
+    refused = true;
+    sqlite3_sleep(300);
+  });
+  EXPECT_TRUE(Eventually([&] { return refused.load(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(Look("busy_count", "connections", "busy_count > 0"), "1");
+  EXPECT_FALSE(IsWaiting());
+  thread.join();
+}
+
 // ---- pending ----
 
 TEST_F(WaitingTest, ARefusedCommitLeavesPendingBehind) {
