@@ -39,8 +39,10 @@ bool WantsDefault() {
 int RegisterShim() {
   static std::atomic<bool> was_made_default{false};
   const char* base = lockscope::shim::RegisteredBase("lockscope");
-  const bool make_default = WantsDefault() && !was_made_default.exchange(true);
-  return lockscope_register(base, "lockscope", make_default ? 1 : 0);
+  const bool make_default = WantsDefault() && !was_made_default.load();
+  const int result = lockscope_register(base, "lockscope", make_default ? 1 : 0);
+  if (result == SQLITE_OK && make_default) was_made_default.store(true);
+  return result;
 }
 
 }  // namespace

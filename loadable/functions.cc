@@ -112,8 +112,10 @@ struct Function {
 };
 
 constexpr Function kFunctions[] = {
-    {"lockscope_version", 0, 0, Call<Version>}, {"lockscope_json", 1, 0, Call<Json>},
-    {"lockscope_json", 2, 0, Call<Json>},       {"lockscope_set", 2, SQLITE_DIRECTONLY, Call<Set>},
+    {"lockscope_version", 0, 0, Call<Version>},
+    {"lockscope_json", 1, SQLITE_DIRECTONLY, Call<Json>},
+    {"lockscope_json", 2, SQLITE_DIRECTONLY, Call<Json>},
+    {"lockscope_set", 2, SQLITE_DIRECTONLY, Call<Set>},
     {"lockscope_get", 1, 0, Call<Get>},
 };
 

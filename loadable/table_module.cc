@@ -1,5 +1,7 @@
 #include "table_module.h"
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <new>
 #include <string>
@@ -62,6 +64,8 @@ int xConnect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab**
     const auto* table = static_cast<const insight::Table*>(context);
     const int result = sqlite3_declare_vtab(db, Declaration(*table).c_str());
     if (result != SQLITE_OK) return result;
+    // A view in a database that came from somebody else must not open files of its choice.
+    sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     auto self = std::make_unique<VirtualTable>();
     self->db = db;
     self->table = table;
@@ -90,7 +94,9 @@ int xBestIndex(sqlite3_vtab* vtab, sqlite3_index_info* info) {
     info->idxNum = kWithTarget;
     break;
   }
-  info->estimatedCost = 10000;  // reading /proc/locks
+  // Reading /proc/locks; of several plans that each name a target none may lose to one that does
+  // not.
+  info->estimatedCost = info->idxNum == kWithTarget ? 1000 : 1e9;
   info->estimatedRows = 20;
   return SQLITE_OK;
 }
@@ -161,7 +167,11 @@ int xColumn(sqlite3_vtab_cursor* base, sqlite3_context* context, int column) {
 }
 
 int xRowid(sqlite3_vtab_cursor* cursor, sqlite3_int64* rowid) {
-  *rowid = static_cast<sqlite3_int64>(Self(cursor).position) + 1;
+  // Unique over targets: SQLite takes rows of several scans (target = 'a' OR target = 'b') with one
+  // number for one row.
+  const Cursor& self = Self(cursor);
+  const auto scan = static_cast<std::uint32_t>(std::hash<std::string>{}(self.target)) >> 1U;
+  *rowid = (static_cast<sqlite3_int64>(scan) << 32) + static_cast<sqlite3_int64>(self.position) + 1;
   return SQLITE_OK;
 }
 

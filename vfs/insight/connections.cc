@@ -66,7 +66,7 @@ std::optional<std::string> JournalModeOf(const Database& database,
   if (view == nullptr) {
     return database.wal_mode ? std::optional<std::string>("wal") : std::nullopt;
   }
-  if (view->held.wal_open || (database.wal_mode && !view->held.wal_open)) return "wal";
+  if (view->held.wal_open || database.wal_mode) return "wal";
   const bool asked_in_vain = view->journal_mode == ledger::JournalMode::kWal;
   return Name(asked_in_vain ? ledger::JournalMode::kDelete : view->journal_mode);
 }

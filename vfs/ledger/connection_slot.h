@@ -13,9 +13,8 @@
 //   1        last_call            ticks of the last lock call
 //   1        snapshot_frame       mxFrame when the read lock was granted
 //   1        snapshot_salts       the eight bytes of the salts of that moment, as they stand there
-//   1        call                 the lock call under way, see CallUnderWay: whether its locks are
-//   held
-//                                 yet, or still, only the kernel knows
+//   1        call                 the lock call under way, see CallUnderWay: whether its locks
+//                                 are held yet, or still, only the kernel knows
 //   1        want                 a refused request, packed as an Event; 0 for none
 //   8        shm_since            ticks of the grant of each wal-index lock, by xShmLock's offset
 //   4        database_since       ticks of the grant of SHARED, RESERVED, PENDING, EXCLUSIVE
@@ -26,9 +25,9 @@
 //   1        busy_count           refused requests since the connection was opened
 //   1        last_busy            ticks of the last of them; 0 for never
 //   5        sql_bytes            length of the texts below; 0: not known
-//   5 × 128  sql                  statement that took: the database lock, the read slot, the write
-//   lock,
-//                                 the checkpoint or recovery lock; that made the refused request
+//   5 × 128  sql                  statement that took: the database lock, the read slot, the
+//                                 write lock, the checkpoint or recovery lock; that made the
+//                                 refused request
 #pragma once
 
 #include <array>

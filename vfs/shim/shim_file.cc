@@ -332,8 +332,9 @@ int ShimFile::ShmMap(int region, int bytes, int extend, void volatile** page) no
   const Connection::Calling calling(*connection_, {.resource = Resource::kWalOpen, .count = 1});
   const int result = lower()->pMethods->xShmMap(lower(), region, bytes, extend, page);
   // A read-only wal-index is handed out with SQLITE_READONLY, and an empty one without a page.
-  const bool open = result == SQLITE_OK || *page != nullptr;
-  if (open && !connection_->WalOpen()) WalIndexOpened();
+  const bool open = result == SQLITE_OK || (result & 0xff) == SQLITE_READONLY;
+  if (!open) return result;
+  if (!connection_->WalOpen()) WalIndexOpened();
   if (region == 0 && *page != nullptr && *page != wal_index_) WalIndexMapped(*page);
   return result;
 }

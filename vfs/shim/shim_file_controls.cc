@@ -61,7 +61,7 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   // SQLite that checks its handles (SQLITE_ENABLE_API_ARMOR) reports every question about a
   // connection that is being opened or closed: there nothing is asked, and autocommit and SQL stay
   // unknown.
-  static const bool checks_handles = sqlite3_compileoption_used("ENABLE_API_ARMOR") != 0;
+  static const bool checks_handles = WasCompiledWith("ENABLE_API_ARMOR");
   // A shared cache tells it once for every connection that joins, in whatever thread that is.
   if (checks_handles || argument == nullptr || argument == db_) return;
   db_ = static_cast<sqlite3**>(argument);

@@ -160,6 +160,9 @@ int ShimVfs::Open(const char* name, sqlite3_file* file, int flags, int* out_flag
   } catch (const std::bad_alloc&) {
     file->pMethods = nullptr;
     return SQLITE_NOMEM;
+  } catch (...) {
+    file->pMethods = nullptr;
+    return SQLITE_ERROR;
   }
 }
 
@@ -255,11 +258,14 @@ const char* RegisteredBase(const char* name) {
 }
 
 void Prepare() {
-  ledger::PrepareClock();
-  const bool bug = HasWalResetBug(sqlite3_libversion_number());
-  for (const std::string& complaint : settings::LoadEnvironment(bug)) {
-    sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
-  }
+  static std::once_flag once;
+  std::call_once(once, [] {
+    ledger::PrepareClock();
+    const bool bug = HasWalResetBug(sqlite3_libversion_number());
+    for (const std::string& complaint : settings::LoadEnvironment(bug)) {
+      sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
+    }
+  });
 }
 
 Status Register(const char* base, const char* name, bool make_default) {

@@ -11,6 +11,21 @@ SQLITE_EXTENSION_INIT3
 
 namespace lockscope {
 
+// What an SQLite may be built without: in the loadable's table of functions these are null then.
+inline bool HasTrace() {
+#if defined(LOCKSCOPE_LOADABLE)
+  return sqlite3_api->trace_v2 != nullptr;
+#else
+  return true;
+#endif
+}
+inline bool WasCompiledWith(const char* option) {
+#if defined(LOCKSCOPE_LOADABLE)
+  if (sqlite3_api->compileoption_used == nullptr) return false;
+#endif
+  return sqlite3_compileoption_used(option) != 0;
+}
+
 // The oldest SQLite whose functions lockscope uses without asking.
 inline constexpr int kMinimumSqliteVersion = 3037000;
 

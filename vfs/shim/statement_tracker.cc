@@ -34,7 +34,7 @@ std::vector<std::shared_ptr<StatementTracker>>& Abandoned() {
 }  // namespace
 
 std::shared_ptr<StatementTracker> StatementTracker::For(sqlite3* db, bool opening) {
-  if (db == nullptr) return nullptr;
+  if (db == nullptr || !HasTrace()) return nullptr;
   if (!opening) {
     const std::lock_guard lock(Mutex());
     const auto found = ByConnection().find(db);

@@ -118,6 +118,13 @@ TEST_F(TargetsTest, ANameWithOddCharacters) {
   EXPECT_EQ(db.Value("select count(*) from lockscope_locks"), "1");
 }
 
+TEST_F(TargetsTest, SeveralTargetsInOneQuestion) {
+  EXPECT_EQ(look_.Value("select count(distinct database) from lockscope_locks where target = " +
+                        Quote(path_) + " and granted = 1 or target = " + Quote(other_) +
+                        " and granted = 1"),
+            "2");
+}
+
 // ---- none ----
 
 TEST_F(TargetsTest, WithoutAnArgumentEveryFileDatabaseAttached) {
