@@ -4,30 +4,16 @@
 #include <optional>
 #include <string>
 
+#include "barrier_functions.h"
+#include "function_call.h"
 #include "insight/table.h"
 #include "lockscope.h"
 #include "settings/settings.h"
 #include "shim/shim_file.h"
-#include "targets.h"
+#include "sql_tables.h"
 
 namespace lockscope::loadable {
-namespace {
 
-void Fail(sqlite3_context* context, const Status& status) {
-  // The message first: the code is then put beside it.
-  sqlite3_result_error(context, status.message.c_str(), -1);
-  sqlite3_result_error_code(context, status.code);
-}
-
-void Answer(sqlite3_context* context, const std::optional<std::string>& text) {
-  if (!text) {
-    sqlite3_result_null(context);
-    return;
-  }
-  sqlite3_result_text64(context, text->data(), text->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
-}
-
-// The argument as text; SQLITE_MISUSE for NULL.
 Result<std::string> TextArgument(sqlite3_value* value, const char* what) {
   if (sqlite3_value_type(value) == SQLITE_NULL) {
     return Status{SQLITE_MISUSE, std::string(what) + " is NULL"};
@@ -37,24 +23,12 @@ Result<std::string> TextArgument(sqlite3_value* value, const char* what) {
   return std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(value)));
 }
 
+namespace {
+
 settings::DatabaseSettings SettingsOfMain(sqlite3* db) {
   settings::DatabaseSettings settings;
   sqlite3_file_control(db, "main", shim::kFcntlSettings, &settings);
   return settings;
-}
-
-using Body = Status (*)(sqlite3_context*, int count, sqlite3_value** arguments);
-
-// Runs a function's body; nothing it throws reaches SQLite.
-template <Body body>
-void Call(sqlite3_context* context, int count, sqlite3_value** arguments) noexcept {
-  try {
-    if (const Status status = body(context, count, arguments); !status.ok()) Fail(context, status);
-  } catch (const std::bad_alloc&) {
-    sqlite3_result_error_nomem(context);
-  } catch (...) {
-    sqlite3_result_error_code(context, SQLITE_ERROR);
-  }
 }
 
 Status Version(sqlite3_context* context, int, sqlite3_value**) {
@@ -66,7 +40,7 @@ Status Version(sqlite3_context* context, int, sqlite3_value**) {
 Status Json(sqlite3_context* context, int count, sqlite3_value** arguments) {
   const auto name = TextArgument(arguments[0], "the table");
   if (!name.ok()) return name.status();
-  const insight::Table* table = insight::FindTable(name.value());
+  const SqlTable* table = FindSqlTable(name.value());
   if (table == nullptr) {
     return {SQLITE_MISUSE, "lockscope has no table '" + name.value() + "'"};
   }
@@ -76,9 +50,9 @@ Status Json(sqlite3_context* context, int count, sqlite3_value** arguments) {
     if (!text.ok()) return text.status();
     target = std::move(text.value());
   }
-  const auto rows = Collect(sqlite3_context_db_handle(context), *table, target);
+  const auto rows = table->rows(sqlite3_context_db_handle(context), *table->table, target);
   if (!rows.ok()) return rows.status();
-  Answer(context, insight::ToJson(*table, rows.value()));
+  Answer(context, insight::ToJson(*table->table, rows.value()));
   return {};
 }
 
@@ -128,7 +102,7 @@ int RegisterFunctions(sqlite3* db) {
                                                   function.call, nullptr, nullptr, nullptr);
     if (result != SQLITE_OK) return result;
   }
-  return SQLITE_OK;
+  return RegisterBarrierFunctions(db);
 }
 
 }  // namespace lockscope::loadable

@@ -5,7 +5,8 @@
 
 namespace lockscope::loadable {
 
-// lockscope_version(), lockscope_json(), lockscope_set(), lockscope_get(). Returns SQLite's code.
+// lockscope_version(), lockscope_json(), lockscope_set(), lockscope_get(), and those of barriers.
+// Returns SQLite's code.
 int RegisterFunctions(sqlite3* db);
 
 }  // namespace lockscope::loadable

@@ -6,8 +6,7 @@
 #include <new>
 #include <string>
 
-#include "insight/table.h"
-#include "targets.h"
+#include "sql_tables.h"
 
 namespace lockscope::loadable {
 namespace {
@@ -16,9 +15,9 @@ namespace {
 struct VirtualTable {
   sqlite3_vtab base{};  // first: this is the sqlite3_vtab that SQLite sees
   sqlite3* db = nullptr;
-  const insight::Table* table = nullptr;
+  const SqlTable* sql = nullptr;
 
-  int TargetColumn() const { return static_cast<int>(table->columns.size()); }
+  int ArgumentColumn() const { return static_cast<int>(sql->table->columns.size()); }
 };
 
 // One scan: the rows are collected when it begins, all at one moment.
@@ -26,8 +25,8 @@ struct Cursor {
   sqlite3_vtab_cursor base{};  // first, likewise
   insight::Rows rows;
   std::size_t position = 0;
-  std::string target;
-  bool has_target = false;
+  std::string argument;
+  bool has_argument = false;
 };
 
 VirtualTable& Self(sqlite3_vtab* vtab) { return *reinterpret_cast<VirtualTable*>(vtab); }
@@ -51,24 +50,24 @@ int Fail(sqlite3_vtab* vtab, const Status& status) {
   return status.code;
 }
 
-std::string Declaration(const insight::Table& table) {
+std::string Declaration(const SqlTable& of) {
   std::string sql = "CREATE TABLE x(";
-  for (const insight::Column& column : table.columns) {
+  for (const insight::Column& column : of.table->columns) {
     sql += std::string("\"") + column.name + "\" " + column.type + ", ";
   }
-  return sql + "target TEXT HIDDEN)";
+  return sql + of.argument + " TEXT HIDDEN)";
 }
 
 int xConnect(sqlite3* db, void* context, int, const char* const*, sqlite3_vtab** vtab, char**) {
   return Guarded([&] {
-    const auto* table = static_cast<const insight::Table*>(context);
-    const int result = sqlite3_declare_vtab(db, Declaration(*table).c_str());
+    const auto* sql = static_cast<const SqlTable*>(context);
+    const int result = sqlite3_declare_vtab(db, Declaration(*sql).c_str());
     if (result != SQLITE_OK) return result;
     // A view in a database that came from somebody else must not open files of its choice.
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     auto self = std::make_unique<VirtualTable>();
     self->db = db;
-    self->table = table;
+    self->sql = sql;
     *vtab = &self.release()->base;
     return SQLITE_OK;
   });
@@ -79,24 +78,24 @@ int xDisconnect(sqlite3_vtab* vtab) {
   return SQLITE_OK;
 }
 
-constexpr int kWithTarget = 1;
+constexpr int kWithArgument = 1;
 
 int xBestIndex(sqlite3_vtab* vtab, sqlite3_index_info* info) {
-  const int target_column = Self(vtab).TargetColumn();
+  const int argument_column = Self(vtab).ArgumentColumn();
   for (int i = 0; i < info->nConstraint; ++i) {
     const auto& constraint = info->aConstraint[i];
-    if (constraint.iColumn != target_column || constraint.op != SQLITE_INDEX_CONSTRAINT_EQ)
+    if (constraint.iColumn != argument_column || constraint.op != SQLITE_INDEX_CONSTRAINT_EQ)
       continue;
     // An argument that this plan cannot provide must not be dropped: another order of tables can.
     if (constraint.usable == 0) return SQLITE_CONSTRAINT;
     info->aConstraintUsage[i].argvIndex = 1;
     info->aConstraintUsage[i].omit = 1;
-    info->idxNum = kWithTarget;
+    info->idxNum = kWithArgument;
     break;
   }
   // Reading /proc/locks; of several plans that each name a target none may lose to one that does
   // not.
-  info->estimatedCost = info->idxNum == kWithTarget ? 1000 : 1e9;
+  info->estimatedCost = info->idxNum == kWithArgument ? 1000 : 1e9;
   info->estimatedRows = 20;
   return SQLITE_OK;
 }
@@ -119,18 +118,19 @@ int xFilter(sqlite3_vtab_cursor* base, int plan, const char*, int, sqlite3_value
     const VirtualTable& vtab = Self(base->pVtab);
     cursor.rows.clear();
     cursor.position = 0;
-    std::optional<std::string> target;
-    if (plan == kWithTarget) {
+    std::optional<std::string> argument;
+    if (plan == kWithArgument) {
       if (sqlite3_value_type(arguments[0]) == SQLITE_NULL) {
-        return Fail(base->pVtab, {SQLITE_MISUSE, "the target is NULL"});
+        return Fail(base->pVtab,
+                    {SQLITE_MISUSE, std::string("the ") + vtab.sql->argument + " is NULL"});
       }
       const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(arguments[0]));
       if (text == nullptr) return SQLITE_NOMEM;
-      target.emplace(text, static_cast<std::size_t>(sqlite3_value_bytes(arguments[0])));
+      argument.emplace(text, static_cast<std::size_t>(sqlite3_value_bytes(arguments[0])));
     }
-    cursor.has_target = target.has_value();
-    cursor.target = target.value_or("");
-    auto rows = Collect(vtab.db, *vtab.table, target);
+    cursor.has_argument = argument.has_value();
+    cursor.argument = argument.value_or("");
+    auto rows = vtab.sql->rows(vtab.db, *vtab.sql->table, argument);
     if (!rows.ok()) return Fail(base->pVtab, rows.status());
     cursor.rows = std::move(rows.value());
     return SQLITE_OK;
@@ -154,7 +154,7 @@ int xColumn(sqlite3_vtab_cursor* base, sqlite3_context* context, int column) {
   const Cursor& cursor = Self(base);
   const insight::Row& row = cursor.rows[cursor.position];
   if (static_cast<std::size_t>(column) >= row.size()) {
-    if (cursor.has_target) ResultText(context, cursor.target);
+    if (cursor.has_argument) ResultText(context, cursor.argument);
     return SQLITE_OK;
   }
   const insight::Value& value = row[static_cast<std::size_t>(column)];
@@ -170,7 +170,7 @@ int xRowid(sqlite3_vtab_cursor* cursor, sqlite3_int64* rowid) {
   // Unique over targets: SQLite takes rows of several scans (target = 'a' OR target = 'b') with one
   // number for one row.
   const Cursor& self = Self(cursor);
-  const auto scan = static_cast<std::uint32_t>(std::hash<std::string>{}(self.target)) >> 1U;
+  const auto scan = static_cast<std::uint32_t>(std::hash<std::string>{}(self.argument)) >> 1U;
   *rowid = (static_cast<sqlite3_int64>(scan) << 32) + static_cast<sqlite3_int64>(self.position) + 1;
   return SQLITE_OK;
 }
@@ -197,10 +197,10 @@ constexpr sqlite3_module kModule = MakeModule();
 }  // namespace
 
 int RegisterTables(sqlite3* db) {
-  for (const insight::Table& table : insight::AllTables()) {
-    const std::string name = std::string("lockscope_") + table.name;
-    const int result = sqlite3_create_module_v2(db, name.c_str(), &kModule,
-                                                const_cast<insight::Table*>(&table), nullptr);
+  for (const SqlTable& sql : SqlTables()) {
+    const std::string name = std::string("lockscope_") + sql.table->name;
+    const int result =
+        sqlite3_create_module_v2(db, name.c_str(), &kModule, const_cast<SqlTable*>(&sql), nullptr);
     if (result != SQLITE_OK) return result;
   }
   return SQLITE_OK;

@@ -5,7 +5,7 @@
 
 namespace lockscope::loadable {
 
-// One module for every table of insight::AllTables(). Returns SQLite's code.
+// One module for every table of SqlTables(). Returns SQLite's code.
 int RegisterTables(sqlite3* db);
 
 }  // namespace lockscope::loadable

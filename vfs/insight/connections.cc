@@ -74,8 +74,8 @@ std::optional<std::string> JournalModeOf(const Database& database,
 }  // namespace
 
 const char* Name(State state) {
-  static constexpr std::array<const char*, 6> kNames = {"idle",          "reading",    "writing",
-                                                        "checkpointing", "recovering", "waiting"};
+  static constexpr std::array<const char*, 7> kNames = {
+      "idle", "reading", "writing", "checkpointing", "recovering", "waiting", "barrier"};
   return kNames.at(static_cast<std::size_t>(state));
 }
 
@@ -96,6 +96,7 @@ std::vector<ConnectionFacts> CollectConnections(const Look& look, const Database
     Add(database, lock, *found);
   }
   for (ConnectionFacts& facts : all) {
+    if (facts.view != nullptr && facts.view->info.barrier) facts.state = State::kBarrier;
     facts.pid_start = StartOf(look, facts.pid);
     facts.journal_mode = JournalModeOf(database, facts.view);
   }

@@ -12,7 +12,7 @@
 namespace lockscope::insight {
 
 // Strongest last: a process that only the kernel knows is in the strongest state its locks show.
-enum class State { kIdle, kReading, kWriting, kCheckpointing, kRecovering, kWaiting };
+enum class State { kIdle, kReading, kWriting, kCheckpointing, kRecovering, kWaiting, kBarrier };
 const char* Name(State state);
 
 struct ConnectionFacts {

@@ -27,4 +27,8 @@ std::string ToJson(const Table& table, const Rows& rows, int indent) {
   return array.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string JsonStrings(const std::vector<std::string>& strings) {
+  return Json(strings).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace lockscope::insight

@@ -12,6 +12,7 @@
 
 #include "insight/kernel_view.h"
 #include "kernel/mounts.h"
+#include "kernel/own_locks.h"
 #include "kernel/process.h"
 
 namespace lockscope::insight {
@@ -107,23 +108,6 @@ void ReadWalState(Database& database, const OpenFiles& open_files) {
 
 // ---- own locks: what the ledger says against what the kernel says ----
 
-// The locks of this process on one file: each is told by the descriptor that it was taken through,
-// and by no other. A descriptor may be closed, and its number given to another file, by another
-// thread at any time: hence the looks before and after, and null where one has changed, for the
-// locks that are missing then may be held nevertheless.
-std::optional<std::vector<kernel::PosixLock>> OwnLocksOn(const FileId& file,
-                                                         const OpenFiles& open_files) {
-  if (!open_files.known()) return std::nullopt;
-  std::vector<kernel::PosixLock> all;
-  for (const int fd : open_files.Find(file)) {
-    if (!kernel::IsFile(fd, file)) return std::nullopt;
-    const auto locks = kernel::ReadOwnLocks(fd);
-    if (!locks || !kernel::IsFile(fd, file)) return std::nullopt;
-    all.insert(all.end(), locks->begin(), locks->end());
-  }
-  return all;
-}
-
 void ReadOwnLocks(Database& database) {
   constexpr int kTries = 3;
   std::set<FileId> files = {database.id, database.shm};
@@ -134,7 +118,7 @@ void ReadOwnLocks(Database& database) {
     bool told = true;
     for (const FileId& file : files) {
       if (!file.known()) continue;
-      const auto& locks = database.own_locks[file] = OwnLocksOn(file, open_files);
+      const auto& locks = database.own_locks[file] = kernel::OwnLocksOn(file, open_files);
       told = told && locks.has_value();
     }
     if (told) return;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,5 +36,7 @@ const Table* FindTable(std::string_view name);
 // A JSON array of objects, keys in the order of the columns; "[]" for no rows. Text that is not
 // UTF-8 is repaired with U+FFFD. `indent` < 0: on one line.
 std::string ToJson(const Table& table, const Rows& rows, int indent = -1);
+// A JSON array of strings, likewise.
+std::string JsonStrings(const std::vector<std::string>& strings);
 
 }  // namespace lockscope::insight

@@ -7,6 +7,7 @@
 #include "insight/locks.h"
 #include "insight/snapshots.h"
 #include "insight/table.h"
+#include "ledger/barrier_board.h"
 #include "model/result_name.h"
 
 namespace lockscope::insight {
@@ -194,6 +195,55 @@ Rows WalRows(const Look& look, const Asker&) {
   return rows;
 }
 
+// ---- lockscope_barriers ----
+
+constexpr std::array kBarrierColumns = {
+    String("database"), Integer("pid"),    String("process"), Integer("connection"),
+    String("since"),    Integer("age_ms"), String("sql"),     String("source"),
+    String("token"),    String("label"),   String("kind"),    String("databases"),
+    String("expires"),  String("state")};
+
+using BarrierMember = ledger::BarrierNotice::Member;
+
+// The member that is one of the databases looked at; null for none.
+const BarrierMember* MemberLookedAt(const Look& look, const ledger::BarrierNotice& notice) {
+  for (const Database& database : look.databases()) {
+    for (const BarrierMember& member : notice.members) {
+      if (member.path == database.path || (database.id.known() && member.database == database.id)) {
+        return &member;
+      }
+    }
+  }
+  return nullptr;
+}
+
+std::string PathsAsJson(const std::vector<BarrierMember>& members) {
+  std::vector<std::string> paths;
+  for (const BarrierMember& member : members) paths.push_back(member.path);
+  return JsonStrings(paths);
+}
+
+Rows BarrierRows(const Look& look, const Asker&) {
+  Rows rows;
+  for (const ledger::BarrierNotice& notice : ledger::BarrierBoard::Process().All()) {
+    const BarrierMember* member = MemberLookedAt(look, notice);
+    if (member == nullptr) continue;
+    Value expires = Null();
+    if (notice.expires_monotonic_ns != 0) {
+      const auto from_now = static_cast<std::int64_t>(notice.expires_monotonic_ns) -
+                            static_cast<std::int64_t>(look.now().monotonic_ns);
+      expires = Text(ledger::FormatUtc(look.now().realtime_ns + from_now));
+    }
+    rows.push_back(RowOf(Text(member->path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
+                         Int(member->connection), Opt(look.Since(notice.since)),
+                         Maybe(look.AgeMs(notice.since)), Null(), Text(Name(Source::kShim)),
+                         Text(notice.token), notice.label.empty() ? Null() : Text(notice.label),
+                         Text(notice.kind), Text(PathsAsJson(notice.members)), std::move(expires),
+                         Text(Name(notice.state))));
+  }
+  return rows;
+}
+
 // ---- lockscope_events ----
 
 constexpr std::array kEventColumns = {
@@ -288,6 +338,7 @@ constexpr std::array kTables = {Table{"connections", kConnectionColumns, Connect
                                 Table{"locks", kLockColumns, LockRows},
                                 Table{"snapshots", kSnapshotColumns, SnapshotRows},
                                 Table{"wal", kWalColumns, WalRows},
+                                Table{"barriers", kBarrierColumns, BarrierRows},
                                 Table{"events", kEventColumns, EventRows},
                                 Table{"stats", kStatColumns, StatRows}};
 

@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "ledger/clock.h"
@@ -38,6 +39,7 @@ struct ConnectionInfo {
   std::string vfs;           // "lockscope/unix"
   bool posix_locks = false;  // the VFS at the bottom locks the database with fcntl, as "unix" does
   bool posix_shm_locks = false;  // and the wal-index too ("unix-excl" does not)
+  bool barrier = false;          // a barrier's private connection
   std::int64_t thread = 0;       // that opened it, as the operating system numbers it
   Ticks opened = 0;
 };
@@ -157,6 +159,9 @@ class Connection {
     return (bits & 0xff) == static_cast<std::uint64_t>(Autocommit::kOn);
   }
   bool WalOpen() const noexcept { return (record_.slot.words.held.Own() & kHeldWalOpen) != 0; }
+  std::optional<Event> refused() const noexcept {
+    return HasRefusal() ? Event::Unpack(record_.slot.words.want.Own()) : std::nullopt;
+  }
   bool HasRefusal() const noexcept { return record_.slot.words.want.Own() != 0; }
   std::uint64_t id() const noexcept { return id_.load(std::memory_order_relaxed); }
 

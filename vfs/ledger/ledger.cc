@@ -29,16 +29,14 @@ bool ChosenByPath(const DatabaseFilter& filter, const std::string& path) {
   return !filter || filter(path, FileId{});
 }
 
-// Reads what SQLite and other processes write without any ordering: a torn value is possible and
-// harmless, since the head carries two copies and a checksum.
+}  // namespace
+
 __attribute__((no_sanitize("thread"))) void CopyShared(const volatile std::uint8_t* from,
                                                        std::uint8_t* to, std::size_t bytes) {
   const auto* words = reinterpret_cast<const volatile std::uint64_t*>(from);
   auto* target = reinterpret_cast<std::uint64_t*>(to);
   for (std::size_t i = 0; i < bytes / 8; ++i) target[i] = words[i];
 }
-
-}  // namespace
 
 Ledger::Ledger() { ForkSafeMutex::OnFork(LockRank::kLedger, ForgetInChild); }
 
@@ -139,20 +137,33 @@ void Ledger::Unmapping(Connection& connection) {
   connection.wal_index_ = nullptr;
 }
 
+// REQUIRES: the mutex is held.
+std::optional<ConnectionView> Ledger::ViewOf(const Connection& connection) {
+  ConnectionView view;
+  if (!connection.record_.slot.Read(view.slot)) return std::nullopt;
+  view.info = connection.info_;
+  view.shm = connection.shm_;
+  view.journal_mode = connection.journal_mode_.load();
+  view.held = HeldBits::Unpack(view.slot.held);
+  return view;
+}
+
 std::vector<ConnectionView> Ledger::Connections(const DatabaseFilter& filter) {
   const std::lock_guard lock(Mutex());
   std::vector<ConnectionView> views;
   for (const Connection* connection : open_) {
     if (!Chosen(filter, connection->info_)) continue;
-    ConnectionView view;
-    if (!connection->record_.slot.Read(view.slot)) continue;
-    view.info = connection->info_;
-    view.shm = connection->shm_;
-    view.journal_mode = connection->journal_mode_.load();
-    view.held = HeldBits::Unpack(view.slot.held);
-    views.push_back(std::move(view));
+    if (auto view = ViewOf(*connection)) views.push_back(std::move(*view));
   }
   return views;
+}
+
+std::optional<ConnectionView> Ledger::View(std::uint64_t number) {
+  const std::lock_guard lock(Mutex());
+  for (const Connection* connection : open_) {
+    if (connection->info_.id == number) return ViewOf(*connection);
+  }
+  return std::nullopt;
 }
 
 std::uint64_t Ledger::Closings() {

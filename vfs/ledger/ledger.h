@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,10 @@ struct DatabaseStats {
 // may be another file's by now). An empty function chooses all.
 using DatabaseFilter = std::function<bool(const std::string& path, const FileId& id)>;
 
+// Copies what SQLite and other processes write without any ordering: a torn value is possible, and
+// harmless where what is copied carries its own proof. REQUIRES: `bytes` is a multiple of 8.
+void CopyShared(const volatile std::uint8_t* from, std::uint8_t* to, std::size_t bytes);
+
 class Ledger {
  public:
   // This process's ledger; lives for ever.
@@ -65,6 +70,8 @@ class Ledger {
   void Unmapping(Connection& connection);
 
   std::vector<ConnectionView> Connections(const DatabaseFilter& filter);
+  // The open connection of this number; null for none, and for one that is in mid-update.
+  std::optional<ConnectionView> View(std::uint64_t number);
   // How many connections have been closed so far.
   std::uint64_t Closings();
   std::vector<ConnectionEvents> Events(const DatabaseFilter& filter);
@@ -81,6 +88,7 @@ class Ledger {
   };
 
   Ledger();
+  static std::optional<ConnectionView> ViewOf(const Connection& connection);
   static void ForgetInChild();
   void FoldStats(Connection& connection);
 

@@ -4,10 +4,12 @@
 // Every mutex here is taken before a fork and let go after it, in parent and child, in the order of
 // rank. The lock order of the whole library is therefore one list:
 //
-//   1. kSettings     process-wide settings
-//   2. kTrackers     which statement tracker belongs to which database connection
-//   3. kLedger       the list of connections, their wal-index pointers, the totals
-//   4. kDescriptors  the descriptors kept for looking
+//   1. kSettings       process-wide settings
+//   2. kTrackers       which statement tracker belongs to which database connection
+//   3. kBarrierTokens  the barriers by their tokens
+//   4. kLedger         the list of connections, their wal-index pointers, the totals
+//   5. kBarriers       what is told of barriers
+//   6. kDescriptors    the descriptors kept for looking
 //
 // None is held across a call into the VFS below or into SQLite.
 //
@@ -15,7 +17,15 @@
 
 namespace lockscope {
 
-enum class LockRank { kSettings, kTrackers, kLedger, kDescriptors, kCount };
+enum class LockRank {
+  kSettings,
+  kTrackers,
+  kBarrierTokens,
+  kLedger,
+  kBarriers,
+  kDescriptors,
+  kCount
+};
 
 // A handle of the one mutex of its rank. To be `constinit`: a static that is initialised at its
 // first use has a lock of its own, which a fork at that moment leaves taken in the child.

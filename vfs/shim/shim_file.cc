@@ -214,6 +214,7 @@ void ShimFile::Opened(const char* path) {
                                     .vfs = vfs_->name() + "/" + lower_name,
                                     .posix_locks = bottom == "unix" || bottom == "unix-excl",
                                     .posix_shm_locks = bottom == "unix",
+                                    .barrier = vfs_->for_barriers(),
                                     .thread = gettid(),
                                     .opened = ledger::Now()});
   base_.pMethods = MirrorOf(*lower()->pMethods, Methods::kAll);

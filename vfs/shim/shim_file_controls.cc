@@ -34,6 +34,9 @@ int ShimFile::FileControl(int operation, void* argument) noexcept {
     case kFcntlConnection:
       *static_cast<std::uint64_t*>(argument) = connection_->id();
       return SQLITE_OK;
+    case kFcntlState:
+      *static_cast<ConnectionState*>(argument) = {connection_->held(), connection_->refused()};
+      return SQLITE_OK;
     case kFcntlSettings:
       *static_cast<settings::DatabaseSettings*>(argument) = settings_;
       return SQLITE_OK;

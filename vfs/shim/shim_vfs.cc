@@ -137,7 +137,8 @@ void ShimVfs::Methods::Mirror(const sqlite3_vfs& base, sqlite3_vfs& vfs) {
 #undef LOCKSCOPE_MIRROR
 }
 
-ShimVfs::ShimVfs(sqlite3_vfs* base, std::string name) : base_(base), name_(std::move(name)) {
+ShimVfs::ShimVfs(sqlite3_vfs* base, std::string name, Purpose purpose)
+    : base_(base), name_(std::move(name)), purpose_(purpose) {
   Methods::Mirror(*base, vfs_);
   vfs_.szOsFile = ShimFile::kLowerOffset + base->szOsFile;
   vfs_.mxPathname = base->mxPathname;
@@ -250,6 +251,17 @@ Status AlreadyRegistered(ShimVfs& shim, const char* base, bool make_default) {
   return {};
 }
 
+// REQUIRES: the registration mutex is held.
+Status Install(sqlite3_vfs* below, const std::string& name, ShimVfs::Purpose purpose,
+               bool make_default) {
+  ledger::Ledger::Process();
+  auto shim = std::make_unique<ShimVfs>(below, name, purpose);
+  const int result = sqlite3_vfs_register(shim->vfs(), make_default ? 1 : 0);
+  if (result != SQLITE_OK) return {result, "SQLite refused to register the VFS"};
+  (void)shim.release();  // for the life of the process
+  return {};
+}
+
 }  // namespace
 
 const char* RegisteredBase(const char* name) {
@@ -287,12 +299,20 @@ Status Register(const char* base, const char* name, bool make_default) {
   if (below == nullptr) {
     return {SQLITE_ERROR, std::string("no such vfs: ") + (base != nullptr ? base : "(default)")};
   }
-  ledger::Ledger::Process();
-  auto shim = std::make_unique<ShimVfs>(below, name);
-  const int result = sqlite3_vfs_register(shim->vfs(), make_default ? 1 : 0);
-  if (result != SQLITE_OK) return {result, "SQLite refused to register the VFS"};
-  (void)shim.release();  // for the life of the process
-  return {};
+  return Install(below, name, ShimVfs::Purpose::kApplications, make_default);
+}
+
+Result<std::string> BarrierVfs(const std::string& base) {
+  const std::string name = "lockscope-barrier/" + base;
+  const std::lock_guard lock(RegistrationMutex());
+  Prepare();
+  if (ShimVfs::Ours(sqlite3_vfs_find(name.c_str())) != nullptr) return name;
+  sqlite3_vfs* below = sqlite3_vfs_find(base.c_str());
+  if (below == nullptr) return Status{SQLITE_ERROR, "no such vfs: " + base};
+  if (Status status = Install(below, name, ShimVfs::Purpose::kBarriers, false); !status.ok()) {
+    return status;
+  }
+  return name;
 }
 
 }  // namespace lockscope::shim

@@ -7,6 +7,7 @@
 // A registration is never taken back: open files point into it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "model/status.h"
@@ -27,12 +28,17 @@ void Prepare();
 // Puts a shim called `name` on top of `base` (null: the default now). See lockscope_register().
 Status Register(const char* base, const char* name, bool make_default);
 
+// The name of a shim on top of the VFS called `base` for barriers' own connections: registered when
+// it is first asked for, never the default, told by `barrier` in the ledger.
+Result<std::string> BarrierVfs(const std::string& base);
+
 // The name of the VFS below the shim called `name`; null where there is no such shim.
 const char* RegisteredBase(const char* name);
 
 class ShimVfs {
  public:
-  ShimVfs(sqlite3_vfs* base, std::string name);
+  enum class Purpose : std::uint8_t { kApplications, kBarriers };
+  ShimVfs(sqlite3_vfs* base, std::string name, Purpose purpose);
   ShimVfs(const ShimVfs&) = delete;
   ShimVfs& operator=(const ShimVfs&) = delete;
 
@@ -44,6 +50,7 @@ class ShimVfs {
   sqlite3_vfs* base() const { return base_; }
   sqlite3_vfs* vfs() { return &vfs_; }
   const std::string& name() const { return name_; }
+  bool for_barriers() const { return purpose_ == Purpose::kBarriers; }
 
  private:
   struct Methods;
@@ -55,6 +62,7 @@ class ShimVfs {
   sqlite3_vfs vfs_{};
   sqlite3_vfs* base_;
   std::string name_;
+  Purpose purpose_;
 };
 
 }  // namespace lockscope::shim

@@ -1,7 +1,7 @@
 // What lockscope adds to a connection, literally:
 //   names     functions and tables
 //   columns   of every table, in order, with their types
-//   use       eponymous only; the functions in views; version
+//   use       eponymous only; version
 
 #include <gtest/gtest.h>
 
@@ -22,23 +22,29 @@ class SchemaTest : public ::testing::Test {
 // ---- names ----
 
 TEST_F(SchemaTest, FunctionsAreTheseAndNoOthers) {
-  EXPECT_EQ(db_.Lines("select distinct name, narg from pragma_function_list "
-                      "where name like '%lockscope%' order by name, narg"),
-            (Lines{"lockscope_get 1", "lockscope_json 1", "lockscope_json 2", "lockscope_set 2",
-                   "lockscope_version 0"}));
+  EXPECT_EQ(
+      db_.Lines("select distinct name, narg from pragma_function_list "
+                "where name like '%lockscope%' order by name, narg"),
+      (Lines{"lockscope_barrier 0", "lockscope_barrier 1", "lockscope_barrier 2",
+             "lockscope_barrier 3", "lockscope_barrier 4", "lockscope_barrier_check 1",
+             "lockscope_barrier_manifest 1", "lockscope_barrier_release 1", "lockscope_get 1",
+             "lockscope_json 1", "lockscope_json 2", "lockscope_set 2", "lockscope_version 0"}));
 }
 
-TEST_F(SchemaTest, OnlyWhatChangesStateIsDirectOnly) {
+// A view of a database that came from somebody else must neither change anything nor look.
+TEST_F(SchemaTest, WhatChangesStateOrOpensFilesIsDirectOnly) {
   EXPECT_EQ(db_.Lines("select distinct name from pragma_function_list "
                       "where name like 'lockscope%' and flags & 0x80000"),
-            Lines{"lockscope_set"});
+            (Lines{"lockscope_barrier", "lockscope_barrier_check", "lockscope_barrier_manifest",
+                   "lockscope_barrier_release", "lockscope_json", "lockscope_set"}));
 }
 
 TEST_F(SchemaTest, TablesAreTheseAndNoOthers) {
   EXPECT_EQ(
       db_.Lines("select name from pragma_module_list where name like '%lockscope%' order by 1"),
-      (Lines{"lockscope_connections", "lockscope_events", "lockscope_locks", "lockscope_snapshots",
-             "lockscope_stats", "lockscope_wal"}));
+      (Lines{"lockscope_barrier_files", "lockscope_barriers", "lockscope_connections",
+             "lockscope_events", "lockscope_locks", "lockscope_snapshots", "lockscope_stats",
+             "lockscope_wal"}));
 }
 
 TEST_F(SchemaTest, AddingThemAgainIsHarmless) {
@@ -96,6 +102,14 @@ TEST_F(ColumnsTest, Wal) {
                    "backfill_pinned_by INTEGER", "restart_pinned_by INTEGER", "[target TEXT]"}));
 }
 
+TEST_F(ColumnsTest, Barriers) {
+  EXPECT_EQ(Columns("barriers"), WithCommon({"token TEXT", "label TEXT", "kind TEXT",
+                                             "databases TEXT", "expires TEXT", "state TEXT"}));
+  EXPECT_EQ(Columns("barrier_files"),
+            (Lines{"database TEXT", "schema TEXT", "path TEXT", "role TEXT", "bytes INTEGER",
+                   "frames INTEGER", "device INTEGER", "inode INTEGER", "[token TEXT]"}));
+}
+
 TEST_F(ColumnsTest, Events) {
   EXPECT_EQ(Columns("events"),
             (Lines{"database TEXT", "pid INTEGER", "process TEXT", "connection INTEGER",
@@ -126,7 +140,7 @@ TEST_F(SchemaTest, TheTablesAreReadOnly) {
 }
 
 TEST_F(SchemaTest, AnUnknownFunctionOrTableIsSqlitesOwnError) {
-  EXPECT_EQ(db_.Try("select * from lockscope_barriers").code, SQLITE_ERROR);
+  EXPECT_EQ(db_.Try("select * from lockscope_hazards").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_why()").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json()").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json('a', 'b', 'c')").code, SQLITE_ERROR);

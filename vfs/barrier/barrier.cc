@@ -1,0 +1,359 @@
+#include "barrier/barrier.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "barrier/backoff.h"
+#include "insight/locks.h"
+#include "insight/look.h"
+#include "insight/summary.h"
+#include "kernel/own_locks.h"
+#include "ledger/ledger.h"
+
+namespace lockscope::barrier {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long a torn wal-index is a writer at work, and not one that died there.
+constexpr milliseconds kTornIsDead{100};
+constexpr milliseconds kInterruptEvery{50};
+
+bool WorthAnotherTry(const Status& status) {
+  const int code = status.code & 0xff;
+  return code == SQLITE_BUSY || code == SQLITE_LOCKED || code == SQLITE_PROTOCOL;
+}
+
+std::string NewToken() {
+  std::array<unsigned char, 12> bytes{};
+  sqlite3_randomness(static_cast<int>(bytes.size()), bytes.data());
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  std::string token = "lsb-";
+  for (const unsigned char byte : bytes) {
+    token += kHex[byte >> 4U];
+    token += kHex[byte & 15U];
+  }
+  return token;
+}
+
+// Sleeps; false where it was interrupted.
+bool Sleep(std::chrono::microseconds pause, const std::function<bool()>& interrupted) {
+  while (pause.count() > 0) {
+    if (interrupted && interrupted()) return false;
+    const auto now = std::min<std::chrono::microseconds>(pause, kInterruptEvery);
+    std::this_thread::sleep_for(now);
+    pause -= now;
+  }
+  return !interrupted || !interrupted();
+}
+
+// "; held by pid 4711 (ruby import.rb)", as the kernel tells it this moment; empty where nobody is
+// seen.
+std::string HoldersOf(const std::string& path, Resource resource) {
+  const insight::Look look = insight::Look::At({path});
+  std::string holders;
+  for (const insight::Database& database : look.databases()) {
+    for (const insight::LockFacts& lock : insight::CollectLocks(look, database)) {
+      const bool in_the_way =
+          lock.granted && lock.resource == resource &&
+          (resource != Resource::kDatabase || lock.mode > LockMode::kShared || !database.wal_mode);
+      if (!in_the_way) continue;
+      holders += (holders.empty() ? "held by " : ", ") + insight::DescribeHolder(look, lock) +
+                 insight::DescribeAge(look, lock);
+    }
+  }
+  return holders;
+}
+
+std::string Describe(const NeededLock& lock, const Member& member) {
+  return std::string(lockscope::Name(lock.resource)) + " " + lockscope::Name(lock.mode) + " on " +
+         member.path;
+}
+
+}  // namespace
+
+// ---- acquisition ----
+
+Barrier::Barrier(const Request& request, std::string token)
+    : token_(std::move(token)), kind_(request.kind) {}
+
+Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
+  std::shared_ptr<Barrier> barrier(new Barrier(request, NewToken()));
+  const auto begun = Clock::now();
+  if (Status status = barrier->Open(request); !status.ok()) return status;
+  if (Status status = barrier->AcquireWithin(request); !status.ok()) return status;
+  barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(Clock::now() - begun);
+  if (request.kind != Kind::kSnapshot) {
+    if (Status status = barrier->Sync(); !status.ok()) return status;
+  }
+  barrier->Post(request);
+  if (request.max_hold.count() > 0) barrier->WatchOver(request.max_hold);
+  return barrier;
+}
+
+Status Barrier::Open(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  for (const Member& member : request.members) {
+    auto connection = PrivateConnection::Open(member);
+    if (!connection.ok()) return connection.status();
+    held_.emplace_back().connection = std::move(connection.value());
+  }
+  return {};
+}
+
+Status Barrier::AcquireWithin(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  const auto deadline = Clock::now() + request.timeout;
+  Backoff backoff;
+  while (true) {
+    const Status status = Attempt();
+    if (status.ok()) return {};
+    if (!WorthAnotherTry(status)) {
+      LetGo();
+      return status;
+    }
+    const auto left =
+        std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now());
+    // Who is in the way is asked while what was refused is known; the locks are let go before.
+    if (left.count() <= 0) return Busy(status, request.timeout);
+    LetGo();
+    if (!Sleep(std::min(backoff.Next(), left), request.interrupted)) {
+      return {SQLITE_INTERRUPT, "interrupted"};
+    }
+  }
+}
+
+Status Barrier::Attempt() {
+  for (Held& held : held_) {
+    if (Status status = held.connection->Begin(kind_); !status.ok()) return status;
+  }
+  for (Held& held : held_) {
+    if (!held.connection->wal()) continue;
+    if (Status status = held.connection->LockCheckpoints(); !status.ok()) return status;
+  }
+  for (Held& held : held_) {
+    if (!held.connection->wal()) continue;
+    if (Status status = held.connection->KeepWalFromRestarting(); !status.ok()) return status;
+  }
+  const bool lock_writers = kind_ != Kind::kSnapshot || held_.size() > 1;
+  for (Held& held : held_) {
+    if (!held.connection->wal() || !lock_writers) continue;
+    if (Status status = held.connection->LockWriters(); !status.ok()) return status;
+  }
+  if (Status status = NoteFacts(); !status.ok()) return status;
+  if (kind_ == Kind::kSnapshot) {
+    for (Held& held : held_) held.connection->UnlockWriters();
+  }
+  for (Held& held : held_) held.locks = held.connection->NeededLocks(held.facts);
+  return {};
+}
+
+// After the last lock: what is noted before may be out of date by then.
+Status Barrier::NoteFacts() {
+  files_.clear();
+  for (Held& held : held_) {
+    auto facts = held.connection->ReadFacts();
+    if (!facts.ok()) return facts.status();
+    held.facts = facts.value();
+    for (File& file : FilesOf(held.connection->member(), held.facts)) {
+      files_.push_back(std::move(file));
+    }
+  }
+  return {};
+}
+
+void Barrier::LetGo() {
+  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->LetGo();
+}
+
+Status Barrier::Busy(const Status& last, milliseconds timeout) {
+  std::vector<std::pair<std::string, Resource>> refused;
+  for (const Held& held : held_) {
+    if (const auto resource = held.connection->Refused()) {
+      refused.emplace_back(held.connection->member().path, *resource);
+    }
+  }
+  LetGo();
+  std::string text = "no barrier in " + insight::HumanDuration(timeout.count());
+  for (const auto& [path, resource] : refused) {
+    text += "; " + path + ": " + lockscope::Name(resource) + " is busy";
+    const std::string holders = HoldersOf(path, resource);
+    text += ", " + (holders.empty() ? std::string("held by nobody any more") : holders);
+  }
+  if (refused.empty()) text += "; " + last.message;
+  return {SQLITE_BUSY, text};
+}
+
+void Barrier::Post(const Request& request) {
+  const std::lock_guard lock(mutex_);
+  ledger::BarrierNotice notice{.token = token_,
+                               .label = request.label,
+                               .kind = Name(kind_),
+                               .members = {},
+                               .since = ledger::Now(),
+                               .expires_monotonic_ns = 0};
+  if (request.max_hold.count() > 0) {
+    notice.expires_monotonic_ns = ledger::ClockAnchor::Take().monotonic_ns +
+                                  static_cast<std::uint64_t>(request.max_hold.count()) * 1'000'000;
+  }
+  for (const Held& held : held_) {
+    notice.members.push_back({.path = held.connection->member().path,
+                              .database = held.facts.database,
+                              .connection = held.connection->connection()});
+  }
+  ledger::BarrierBoard::Process().Post(std::move(notice));
+}
+
+// ---- while it is held ----
+
+// The only thread that lockscope ever starts in its host: for as long as a barrier with a limit is
+// held. Touches that barrier's private connections and nothing else, and takes no signal.
+void Barrier::WatchOver(milliseconds max_hold) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const auto deadline = Clock::now() + max_hold;
+  watcher_ = std::thread([this, deadline] {
+    std::unique_lock lock(mutex_);
+    while (!released_ && state_ == State::kHeld) {
+      const auto next = std::min(deadline, Clock::now() + kTornIsDead / 2);
+      over_.wait_until(lock, next);
+      if (released_ || state_ != State::kHeld) return;
+      if (Clock::now() >= deadline) return GiveUp(State::kExpired, "expired");
+      (void)WatchWalIndexes();
+    }
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Status Barrier::Sync() {
+  const std::lock_guard lock(mutex_);
+  for (Held& held : held_) {
+    if (Status status = held.connection->Sync(); !status.ok()) return status;
+  }
+  return {};
+}
+
+Barrier::State Barrier::state() {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+Status Barrier::Check() {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kHeld) return {SQLITE_ABORT, "barrier " + why_};
+  if (Status status = WatchWalIndexes(); !status.ok()) return status;
+  return Verify();
+}
+
+// REQUIRES: mutex_ is held, and the barrier.
+Status Barrier::Verify() {
+  const auto open_files = kernel::OpenFiles::Scan();
+  std::map<FileId, std::optional<std::vector<kernel::PosixLock>>> by_file;
+  for (const Held& held : held_) {
+    for (const NeededLock& needed : held.locks) {
+      auto found = by_file.find(needed.file);
+      if (found == by_file.end()) {
+        found = by_file.emplace(needed.file, kernel::OwnLocksOn(needed.file, open_files)).first;
+      }
+      if (!found->second) {
+        return {SQLITE_ERROR,
+                "the barrier's locks cannot be verified here: /proc/self/fdinfo cannot be read"};
+      }
+      const bool there =
+          std::any_of(found->second->begin(), found->second->end(), [&needed](const auto& lock) {
+            return lock.bytes.Contains(needed.bytes) && (lock.write || !needed.write);
+          });
+      if (there) continue;
+      GiveUp(State::kLost, "lost: the kernel no longer has " +
+                               Describe(needed, held.connection->member()) +
+                               " (some code in this process opened and closed the file)");
+      return {SQLITE_ABORT, "barrier " + why_};
+    }
+  }
+  return {};
+}
+
+// A writer that died while it changed the wal-index header leaves its two copies different; the
+// next reader recovers, for which it needs the checkpoint lock. REQUIRES: mutex_ is held.
+Status Barrier::WatchWalIndexes() {
+  for (Held& held : held_) {
+    if (!held.connection->WalIndexTorn()) {
+      held.torn_since.reset();
+      continue;
+    }
+    if (!held.torn_since) held.torn_since = Clock::now();
+    if (Clock::now() - *held.torn_since < kTornIsDead) continue;
+    if (!held.connection->WritersAreIdle() || !held.connection->WalIndexTorn()) continue;
+    GiveUp(State::kLost, "lost: a writer died while it changed the wal-index of " +
+                             held.connection->member().path + ", and recovery must run");
+    return {SQLITE_ABORT, "barrier " + why_};
+  }
+  return {};
+}
+
+// REQUIRES: mutex_ is held.
+void Barrier::GiveUp(State state, std::string why) {
+  LetGo();
+  state_ = state;
+  why_ = std::move(why);
+  ledger::BarrierBoard::Process().SetState(token_, state_);
+}
+
+// ---- the end ----
+
+Status Barrier::Release() {
+  Status proof;
+  {
+    const std::lock_guard lock(mutex_);
+    if (released_) return {SQLITE_MISUSE, "the barrier was released before"};
+    proof = state_ == State::kHeld ? Prove() : Status{SQLITE_ABORT, why_};
+    LetGo();
+    released_ = true;
+  }
+  over_.notify_all();
+  if (proof.ok()) return {};
+  return {proof.code, "barrier violated: " + proof.message};
+}
+
+// REQUIRES: mutex_ is held, and the barrier.
+Status Barrier::Prove() {
+  const auto deadline = Clock::now() + 2 * kTornIsDead;
+  for (Held& held : held_) {
+    auto now = held.connection->ReadFacts();
+    // Being written just now.
+    while (!now.ok() && WorthAnotherTry(now.status()) && Clock::now() < deadline) {
+      if (Status status = WatchWalIndexes(); !status.ok()) return {status.code, why_};
+      std::this_thread::sleep_for(milliseconds(1));
+      now = held.connection->ReadFacts();
+    }
+    if (!now.ok()) return now.status();
+    const std::string change = WhatChanged(held.facts, now.value(), kind_);
+    if (!change.empty()) return {SQLITE_ABORT, held.connection->member().path + ": " + change};
+  }
+  // Last: whoever holds all locks to the end held them while the facts were read.
+  const Status verified = Verify();
+  return verified.ok() || why_.empty() ? verified : Status{verified.code, why_};
+}
+
+Barrier::~Barrier() {
+  {
+    const std::lock_guard lock(mutex_);
+    released_ = true;
+  }
+  over_.notify_all();
+  if (watcher_.joinable()) watcher_.join();
+  {
+    const std::lock_guard lock(mutex_);
+    LetGo();
+    held_.clear();
+  }
+  ledger::BarrierBoard::Process().Remove(token_);
+}
+
+}  // namespace lockscope::barrier

@@ -1,0 +1,350 @@
+#include "barrier/private_connection.h"
+
+#include <array>
+#include <string_view>
+
+#include "format/database_header.h"
+#include "kernel/descriptors.h"
+#include "ledger/ledger.h"
+#include "shim/shim_vfs.h"
+
+namespace lockscope::barrier {
+namespace {
+
+constexpr const char* kSchema = "barrier";
+constexpr std::size_t kChangeCounterOffset = 24;  // in the database's header
+
+// A path inside a URI.
+std::string PercentEncoded(std::string_view text) {
+  static constexpr std::string_view kHex = "0123456789ABCDEF";
+  static constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+  std::string encoded;
+  for (const char c : text) {
+    if (kPlain.find(c) != std::string_view::npos) {
+      encoded += c;
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    encoded += '%';
+    encoded += kHex[byte >> 4U];
+    encoded += kHex[byte & 15U];
+  }
+  return encoded;
+}
+
+struct Finalizer {
+  void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+};
+using Statement = std::unique_ptr<sqlite3_stmt, Finalizer>;
+
+FileId IdOf(const std::string& path) {
+  const auto facts = kernel::StatPath(path);
+  return facts ? facts->id : FileId{};
+}
+
+}  // namespace
+
+// ---- opening and closing ----
+
+Result<std::unique_ptr<PrivateConnection>> PrivateConnection::Open(const Member& member) {
+  const auto vfs = shim::BarrierVfs(member.vfs.empty() ? "unix" : member.vfs);
+  if (!vfs.ok()) return vfs.status();
+  std::unique_ptr<PrivateConnection> connection(new PrivateConnection(member));
+  if (Status status = connection->OpenIn(vfs.value()); !status.ok()) return status;
+  return connection;
+}
+
+Status PrivateConnection::OpenIn(const std::string& vfs) {
+  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI |
+                         SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_FULLMUTEX;
+  if (const int result = sqlite3_open_v2("file::memory:", &db_, kFlags, nullptr);
+      result != SQLITE_OK) {
+    return Fail(result);
+  }
+  // Whatever an auto-extension of the host has installed.
+  sqlite3_busy_handler(db_, nullptr, nullptr);
+  sqlite3_set_authorizer(db_, nullptr, nullptr);
+  sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+  sqlite3_extended_result_codes(db_, 1);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  const std::string uri =
+      "file:" + PercentEncoded(member_.path) + "?mode=rw&cache=private&vfs=" + PercentEncoded(vfs);
+  sqlite3_stmt* prepared = nullptr;
+  int result = sqlite3_prepare_v2(db_, "ATTACH ?1 AS barrier", -1, &prepared, nullptr);
+  const Statement attach(prepared);
+  if (result == SQLITE_OK) {
+    sqlite3_bind_text(prepared, 1, uri.c_str(), -1, SQLITE_TRANSIENT);
+    result = sqlite3_step(prepared);
+  }
+  if (result != SQLITE_DONE) return Fail(result);
+  if (Status status = Exec("PRAGMA barrier.locking_mode = normal; PRAGMA barrier.mmap_size = 0");
+      !status.ok()) {
+    return status;
+  }
+  if (sqlite3_db_readonly(db_, kSchema) == 1) {
+    return {SQLITE_READONLY, member_.path +
+                                 ": no permission to write to it, so its locks cannot "
+                                 "be had"};
+  }
+  sqlite3_file_control(db_, kSchema, SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file_));
+  const auto view = ledger::Ledger::Process().View(connection());
+  if (!view || !view->info.posix_shm_locks) {
+    return {SQLITE_MISUSE, member_.path + ": its VFS, " + (view ? view->info.vfs : vfs) +
+                               ", does not lock as \"unix\" does"};
+  }
+  return {};
+}
+
+PrivateConnection::~PrivateConnection() {
+  LetGo();
+  sqlite3_close(db_);
+}
+
+std::uint64_t PrivateConnection::connection() const {
+  std::uint64_t number = 0;
+  sqlite3_file_control(db_, kSchema, shim::kFcntlConnection, &number);
+  return number;
+}
+
+Status PrivateConnection::Exec(const char* sql) {
+  const int result = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+  return result == SQLITE_OK ? Status{} : Fail(result);
+}
+
+Status PrivateConnection::Fail(int code) const {
+  const bool readonly = (code & 0xff) == SQLITE_READONLY;
+  const char* message = db_ != nullptr && !readonly ? sqlite3_errmsg(db_) : sqlite3_errstr(code);
+  return {code, member_.path + ": " + message};
+}
+
+shim::ConnectionState PrivateConnection::State() const {
+  shim::ConnectionState state;
+  sqlite3_file_control(db_, kSchema, shim::kFcntlState, &state);
+  return state;
+}
+
+// ---- the snapshot, or the rollback modes' lock ----
+
+Status PrivateConnection::Begin(Kind kind) {
+  if (Status status = OpenSnapshot(); !status.ok()) return status;
+  wal_ = State().held.wal_open;
+  if (!wal_) return BeginRollback(kind);
+  if (Status status = MapWalIndex(); !status.ok()) return status;
+  const ledger::HeldBits held = State().held;
+  for (int slot = 0; slot < kReadSlotCount; ++slot) {
+    const Resource resource = ShmResource(kShmReadOffset + slot);
+    if (held.Shm(ShmOffset(resource)) == LockMode::kShared) snapshot_slot_ = resource;
+  }
+  // A wal-index on the heap, which nobody else sees: SQLite makes one where it may not have the
+  // -shm.
+  if (!snapshot_slot_) {
+    return {SQLITE_READONLY, member_.path + ": its -shm cannot be shared, no permission to write"};
+  }
+  return {};
+}
+
+// A read transaction, and nothing of the schema: that could be anything.
+Status PrivateConnection::OpenSnapshot() {
+  if (Status status = Exec("BEGIN"); !status.ok()) return status;
+  return Exec("PRAGMA barrier.schema_version");
+}
+
+// RESERVED and no bare SHARED: with SHARED, a writer that wants to commit takes PENDING, and every
+// new reader is locked out until the copy ends. It cannot be had from within a read transaction.
+Status PrivateConnection::BeginRollback(Kind kind) {
+  if (Status status = Exec("COMMIT"); !status.ok()) return status;
+  const char* begin = kind == Kind::kExclusive ? "BEGIN EXCLUSIVE" : "BEGIN IMMEDIATE";
+  if (Status status = Exec(begin); !status.ok()) return status;
+  if (State().held.wal_open) {
+    return {SQLITE_BUSY, member_.path + ": its journal mode was changed to WAL this moment"};
+  }
+  // Where there is no permission BEGIN IMMEDIATE succeeds all the same, and holds SHARED.
+  if (!HasRollbackLock(kind)) {
+    return {SQLITE_READONLY, member_.path + ": no permission to write to it"};
+  }
+  return {};
+}
+
+bool PrivateConnection::HasRollbackLock(Kind kind) {
+  const LockMode needed = kind == Kind::kExclusive ? LockMode::kExclusive : LockMode::kReserved;
+  return State().held.database >= needed;
+}
+
+// ---- locks by hand ----
+
+int PrivateConnection::LockShm(Resource resource, int flags) {
+  return file_->pMethods->xShmLock(file_, ShmOffset(resource), 1, flags);
+}
+
+Status PrivateConnection::TryExclusive(Resource resource) {
+  const int result = LockShm(resource, SQLITE_SHM_LOCK | SQLITE_SHM_EXCLUSIVE);
+  if (result == SQLITE_OK) return {};
+  return {result, member_.path + ": " + lockscope::Name(resource) + " was refused"};
+}
+
+void PrivateConnection::Unlock(Resource resource, int mode) {
+  LockShm(resource, SQLITE_SHM_UNLOCK | mode);
+}
+
+Status PrivateConnection::LockCheckpoints() {
+  Status status = TryExclusive(Resource::kWalCheckpoint);
+  checkpoints_locked_ = status.ok();
+  return status;
+}
+
+// Any of the slots will do: what counts is that somebody is there when a writer, which would
+// restart the WAL, asks for all of them. Never the snapshot's own: the unix VFS does not count
+// twice, and one unlock would end both.
+Status PrivateConnection::KeepWalFromRestarting() {
+  if (snapshot_slot_ != Resource::kWalRead0) return {};
+  int result = SQLITE_BUSY;
+  for (int slot = 1; slot < kReadSlotCount; ++slot) {
+    const Resource resource = ShmResource(kShmReadOffset + slot);
+    result = LockShm(resource, SQLITE_SHM_LOCK | SQLITE_SHM_SHARED);
+    if (result == SQLITE_OK) {
+      restart_slot_ = resource;
+      return {};
+    }
+    if ((result & 0xff) != SQLITE_BUSY) break;
+  }
+  return {result, member_.path + ": every read slot was refused"};
+}
+
+Status PrivateConnection::LockWriters() {
+  Status status = TryExclusive(Resource::kWalWrite);
+  writers_locked_ = status.ok();
+  return status;
+}
+
+void PrivateConnection::UnlockWriters() {
+  if (writers_locked_) Unlock(Resource::kWalWrite, SQLITE_SHM_EXCLUSIVE);
+  writers_locked_ = false;
+}
+
+std::optional<Resource> PrivateConnection::Refused() const {
+  const auto refused = State().refused;
+  return refused ? std::optional(refused->resource) : std::nullopt;
+}
+
+void PrivateConnection::LetGo() {
+  UnlockWriters();
+  if (restart_slot_) Unlock(*restart_slot_, SQLITE_SHM_SHARED);
+  restart_slot_.reset();
+  if (checkpoints_locked_) Unlock(Resource::kWalCheckpoint, SQLITE_SHM_EXCLUSIVE);
+  checkpoints_locked_ = false;
+  if (db_ != nullptr && sqlite3_get_autocommit(db_) == 0) {
+    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+  snapshot_slot_.reset();
+  wal_ = false;
+}
+
+// ---- the wal-index ----
+
+Status PrivateConnection::MapWalIndex() {
+  void volatile* page = nullptr;
+  constexpr int kRegionBytes = 32 * 1024;  // what SQLite maps at a time
+  const int result = file_->pMethods->xShmMap(file_, 0, kRegionBytes, 0, &page);
+  if ((result & 0xff) == SQLITE_READONLY) {
+    return {SQLITE_READONLY, member_.path + ": no permission to write to its -shm"};
+  }
+  if (result != SQLITE_OK || page == nullptr) {
+    return {result != SQLITE_OK ? result : SQLITE_BUSY,
+            member_.path + ": its wal-index cannot be read"};
+  }
+  wal_index_ = static_cast<const volatile std::uint8_t*>(page);
+  return {};
+}
+
+format::WalIndex PrivateConnection::WalIndex() const {
+  std::array<std::uint8_t, format::kWalIndexHeadBytes> head{};
+  ledger::CopyShared(wal_index_, head.data(), head.size());
+  return format::DecodeWalIndex(head);
+}
+
+bool PrivateConnection::WalIndexTorn() { return wal_ && !WalIndex().valid(); }
+
+bool PrivateConnection::WritersAreIdle() {
+  if (!LockWriters().ok()) return false;
+  UnlockWriters();
+  return true;
+}
+
+// ---- facts ----
+
+Result<Facts> PrivateConnection::ReadFacts() {
+  Facts facts;
+  facts.wal = wal_;
+  facts.database = IdOf(member_.path);
+  sqlite3_int64 bytes = 0;
+  if (const int result = file_->pMethods->xFileSize(file_, &bytes); result != SQLITE_OK) {
+    return Fail(result);
+  }
+  facts.database_bytes = static_cast<std::uint64_t>(bytes);
+  std::array<std::uint8_t, format::kDatabaseHeaderBytes> head{};
+  if (facts.database_bytes >= head.size()) {
+    const int size = static_cast<int>(head.size());
+    if (const int result = file_->pMethods->xRead(file_, head.data(), size, 0);
+        result != SQLITE_OK) {
+      return Fail(result);
+    }
+    facts.change_counter = format::ReadBigEndian32(head, kChangeCounterOffset);
+  }
+  if (!wal_) return facts;
+  // A writer changes the header's two copies one right after the other: a few looks will do.
+  constexpr int kLooks = 1000;
+  format::WalIndex wal_index = WalIndex();
+  for (int i = 0; i < kLooks && !wal_index.valid(); ++i) wal_index = WalIndex();
+  if (!wal_index.valid()) {
+    return Status{SQLITE_BUSY, member_.path + ": its wal-index is being written"};
+  }
+  facts.max_frame = wal_index.max_frame;
+  facts.page_size = wal_index.page_size;
+  facts.salt1 = wal_index.salt1;
+  facts.salt2 = wal_index.salt2;
+  facts.backfilled = wal_index.backfilled;
+  facts.backfill_attempted = wal_index.backfill_attempted;
+  facts.shm = IdOf(member_.path + "-shm");
+  if (const auto wal_file = kernel::StatPath(member_.path + "-wal")) {
+    facts.wal_file = wal_file->id;
+    facts.wal_file_bytes = wal_file->bytes;
+  }
+  return facts;
+}
+
+std::vector<NeededLock> PrivateConnection::NeededLocks(const Facts& facts) const {
+  std::vector<NeededLock> locks;
+  const auto need = [&locks](Resource resource, LockMode mode, const FileId& file) {
+    // EXCLUSIVE's bytes but the one of RESERVED, which SQLite need not have locked by itself.
+    const bool exclusive = resource == Resource::kDatabase && mode == LockMode::kExclusive;
+    locks.push_back({.resource = resource,
+                     .mode = mode,
+                     .file = file,
+                     .bytes = exclusive ? kSharedRange : ProtocolBytes(resource, mode),
+                     .write = mode != LockMode::kShared});
+  };
+  const LockMode level = State().held.database;
+  if (level == LockMode::kReserved) need(Resource::kDatabase, LockMode::kShared, facts.database);
+  need(Resource::kDatabase, level, facts.database);
+  if (!wal_) return locks;
+  need(Resource::kWalOpen, LockMode::kShared, facts.shm);
+  if (snapshot_slot_) need(*snapshot_slot_, LockMode::kShared, facts.shm);
+  if (checkpoints_locked_) need(Resource::kWalCheckpoint, LockMode::kExclusive, facts.shm);
+  if (restart_slot_) need(*restart_slot_, LockMode::kShared, facts.shm);
+  if (writers_locked_) need(Resource::kWalWrite, LockMode::kExclusive, facts.shm);
+  return locks;
+}
+
+Status PrivateConnection::Sync() {
+  sqlite3_file* journal = nullptr;  // the WAL's file, in WAL mode
+  sqlite3_file_control(db_, kSchema, SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&journal));
+  for (sqlite3_file* file : {wal_ ? journal : nullptr, file_}) {
+    if (file == nullptr || file->pMethods == nullptr) continue;
+    const int result = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+    if (result != SQLITE_OK) return {result, member_.path + ": cannot be synced"};
+  }
+  return {};
+}
+
+}  // namespace lockscope::barrier
