@@ -170,7 +170,8 @@ int xRowid(sqlite3_vtab_cursor* cursor, sqlite3_int64* rowid) {
   // Unique over targets: SQLite takes rows of several scans (target = 'a' OR target = 'b') with one
   // number for one row.
   const Cursor& self = Self(cursor);
-  const auto scan = static_cast<std::uint32_t>(std::hash<std::string>{}(self.argument)) >> 1U;
+  const auto hash = static_cast<std::uint32_t>(std::hash<std::string>{}(self.argument));
+  const std::uint32_t scan = self.has_argument ? hash >> 1U : 0;
   *rowid = (static_cast<sqlite3_int64>(scan) << 32) + static_cast<sqlite3_int64>(self.position) + 1;
   return SQLITE_OK;
 }

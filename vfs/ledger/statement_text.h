@@ -22,11 +22,6 @@ class StatementText {
  public:
   // A null pointer, or a statement that carries a key: not known.
   void Assign(const char* sql) noexcept;
-  // Whether `sql` is the whole text that is known already, as in most calls: then nothing is to be
-  // done.
-  bool Holds(const char* sql) const noexcept {
-    return known_ && !cut_ && std::strcmp(text_.data(), sql) == 0;
-  }
   // Not known; the same text assigned again gets a new number.
   void Forget() noexcept {
     known_ = false;

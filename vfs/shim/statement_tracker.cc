@@ -63,6 +63,7 @@ void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& 
 }
 
 int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* text) {
+  auto& tracker = *static_cast<StatementTracker*>(context);
   const auto* sql = static_cast<const char*>(text);
   if (sql == nullptr) return 0;  // SQLite had no memory for it
   // The text is the statement's own, but for what runs inside another one: a trigger, or what a
@@ -70,18 +71,30 @@ int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* te
   // that the application runs is still the outer one.
   if (sql[0] == '-' && sql[1] == '-' && sql != sqlite3_sql(static_cast<sqlite3_stmt*>(statement)))
       [[unlikely]] {
+    tracker.runs_ = kUnheardRuns;
     return 0;
   }
-  static_cast<StatementTracker*>(context)->Began(static_cast<sqlite3_stmt*>(statement), sql);
+  tracker.Began(static_cast<sqlite3_stmt*>(statement), sql);
   return 0;
+}
+
+// Whether the statement that was heard last begins once more. Its address does not tell: another
+// may have been prepared in the same memory since. But SQLite counts the runs of each statement,
+// from 0, and every one of them is heard here, or it is known that one was not: a new statement
+// does not go on counting where another one ended. (The application may set the count back; then
+// the texts are compared.)
+inline bool StatementTracker::RunsAgain(sqlite3_stmt* statement) noexcept {
+  const int runs = sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_RUN, 0);
+  const bool again = statement == statement_ && runs > 0 && runs - 1 == runs_;
+  statement_ = statement;
+  runs_ = runs;
+  return again;
 }
 
 inline void StatementTracker::Began(sqlite3_stmt* statement, const char* sql) noexcept {
   ++statement_number_;
-  statement_ = statement;
   misses_ = 0;
-  if (sql == nullptr || !text_.Holds(sql) || capture_sql_word_ != settings::CaptureSqlWord())
-      [[unlikely]] {
+  if (!RunsAgain(statement) || capture_sql_word_ != settings::CaptureSqlWord()) [[unlikely]] {
     Assign(sql);
   }
   TextAssigned();

@@ -59,6 +59,7 @@ class StatementTracker {
  private:
   explicit StatementTracker(sqlite3* db) : db_(db) {}
   bool StillRuns(sqlite3* db);
+  bool RunsAgain(sqlite3_stmt* statement) noexcept;
   void Began(sqlite3_stmt* statement, const char* sql) noexcept;
   void Assign(const char* sql) noexcept;
   void TextAssigned() noexcept;
@@ -72,6 +73,9 @@ class StatementTracker {
   // so that whoever compares numbers asks, and hears the new word.
   settings::Switch capture_sql_word_ = settings::Switch::kUnset;
   const sqlite3_stmt* statement_ = nullptr;  // compared, never used: it may be gone
+  // A number that no count of runs follows: of one that was not heard.
+  static constexpr int kUnheardRuns = -2;
+  int runs_ = 0;    // of statement_, without the one that the trace heard last
   int misses_ = 0;  // how often StillRuns() did not find it since the last trace
   ledger::StatementText text_;
 };

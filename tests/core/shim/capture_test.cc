@@ -90,6 +90,21 @@ TEST_F(CaptureTest, AStatementThatIsRunAgainIsNamedAgain) {
   }
 }
 
+// Texts of one length: SQLite prepares each where the one before it has been.
+TEST_F(CaptureTest, AStatementInTheMemoryOfAFinalizedOneIsNamed) {
+  Db db(path_);
+  for (int i = 0; i < 40; ++i) {
+    const std::string sql = "select " + std::to_string(10 + i) + " from t";
+    Statement statement(db, sql);
+    for (int run = 0; run <= i % 3; ++run) {
+      EXPECT_EQ(statement.Step(), SQLITE_ROW);
+      EXPECT_EQ(Sql("wal-read-%"), sql);
+      statement.Reset();
+      if (i % 5 == 0) sqlite3_stmt_status(statement.handle(), SQLITE_STMTSTATUS_RUN, 1);
+    }
+  }
+}
+
 TEST_F(CaptureTest, ATriggersStatementIsTheOneThatSetItOff) {
   Db db(path_);
   db.Exec(
