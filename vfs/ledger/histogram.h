@@ -61,8 +61,8 @@ class Histogram {
   void Clear();
 
  private:
+  Word max_;  // in the cache line of the buckets that are used most
   std::array<std::atomic<std::uint32_t>, kBuckets> counts_{};
-  Word max_;
 };
 
 }  // namespace lockscope::ledger

@@ -11,27 +11,28 @@ void StatCounts::Merge(const StatCounts& other) {
 }
 
 StatCounts LockStats::Copy(std::size_t kind) const {
-  const Counters& counters = counters_.at(kind);
+  const Kind& of_kind = kinds_.at(kind);
+  const Counters& counters = of_kind.counters;
   StatCounts counts;
   // Releases first: a reader may find more acquired than released and held, never fewer.
   counts.released = counters.released.Load();
   counts.acquired = counters.acquired.Load();
   counts.refused = counters.refused.Load();
   if (counts.Empty()) return counts;
-  counts.hold = histograms_.at(kind).hold.Copy();
-  counts.wait = histograms_.at(kind).wait.Copy();
+  counts.hold = of_kind.hold.Copy();
+  counts.wait = of_kind.wait.Copy();
   return counts;
 }
 
 void LockStats::Clear() {
-  for (std::size_t kind = 0; kind < kStatKinds; ++kind) {
-    Counters& counters = counters_.at(kind);
+  for (Kind& kind : kinds_) {
+    Counters& counters = kind.counters;
     if (counters.acquired.Own() == 0 && counters.refused.Own() == 0) continue;
     counters.acquired.Store(0);
     counters.released.Store(0);
     counters.refused.Store(0);
-    histograms_.at(kind).hold.Clear();
-    histograms_.at(kind).wait.Clear();
+    kind.hold.Clear();
+    kind.wait.Clear();
   }
 }
 

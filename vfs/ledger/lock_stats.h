@@ -49,7 +49,8 @@ struct StatCounts {
   void Merge(const StatCounts& other);
 };
 
-// The counters lie apart from the histograms: those of the five read slots are two cache lines.
+// What one kind of lock touches lies together: its counters and the beginning of the histogram of
+// hold times, where the short ones are counted, are two cache lines.
 class LockStats {
  public:
   struct Counters {
@@ -57,21 +58,21 @@ class LockStats {
     Word released;
     Word refused;
   };
-  struct Histograms {
-    Histogram hold;
-    Histogram wait;
-  };
-
-  Counters& counters(std::size_t kind) noexcept { return counters_[kind]; }
-  const Counters& counters(std::size_t kind) const noexcept { return counters_[kind]; }
-  Histogram& hold(std::size_t kind) noexcept { return histograms_[kind].hold; }
-  Histogram& wait(std::size_t kind) noexcept { return histograms_[kind].wait; }
+  Counters& counters(std::size_t kind) noexcept { return kinds_[kind].counters; }
+  const Counters& counters(std::size_t kind) const noexcept { return kinds_[kind].counters; }
+  Histogram& hold(std::size_t kind) noexcept { return kinds_[kind].hold; }
+  Histogram& wait(std::size_t kind) noexcept { return kinds_[kind].wait; }
   StatCounts Copy(std::size_t kind) const;
   void Clear();
 
  private:
-  std::array<Counters, kStatKinds> counters_;
-  std::array<Histograms, kStatKinds> histograms_;
+  struct alignas(64) Kind {
+    Counters counters;
+    Histogram hold;
+    Histogram wait;
+  };
+
+  std::array<Kind, kStatKinds> kinds_;
 };
 
 }  // namespace lockscope::ledger
