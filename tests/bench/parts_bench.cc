@@ -160,8 +160,8 @@ void RecordReadSlotPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
   while (state.KeepRunning()) {
-    recording.connection().ReadSlotLocked(kSlotOne, ++now, ledger::Autocommit::kOn, {});
-    recording.connection().ReadSlotUnlocked(kSlotOne, ++now, ledger::Autocommit::kOn);
+    recording.connection().ReadSlotLocked(kSlotOne, ++now, {});
+    recording.connection().ReadSlotUnlocked(kSlotOne, ++now);
   }
 }
 BENCHMARK(RecordReadSlotPair);

@@ -16,6 +16,15 @@ constexpr std::uint8_t ShmMask(int offset, int count) {
 }
 static_assert(ShmMask(0, 8) == 0xff && ShmMask(3, 1) == 0x08 && ShmMask(4, 4) == 0xf0);
 
+// Of wal-index locks, in HeldBits::Pack().
+constexpr std::uint64_t ShmBits(int offset, int count, LockMode mode) {
+  const int shift = mode == LockMode::kShared ? kHeldSharedShift : kHeldExclusiveShift;
+  return std::uint64_t{ShmMask(offset, count)} << shift;
+}
+constexpr std::uint64_t ShmBits(int offset, int count) {
+  return ShmBits(offset, count, LockMode::kShared) | ShmBits(offset, count, LockMode::kExclusive);
+}
+
 constexpr std::uint8_t Without(std::uint8_t bits, std::uint8_t mask) {
   return static_cast<std::uint8_t>(bits & ~mask);
 }
@@ -33,13 +42,14 @@ const char* Name(JournalMode mode) {
 }
 
 // REQUIRES: an Update is under way.
-void Connection::Publish(const HeldBits& held, const CallContext& context, Ticks now) noexcept {
-  record_.slot.words.held.Store(hot::WithAutocommit(held.Pack(), context.autocommit));
+inline void Connection::Publish(std::uint64_t held, const CallContext& context,
+                                Ticks now) noexcept {
+  record_.slot.words.held.Store(hot::WithAutocommit(held, context.autocommit));
   record_.slot.words.last_call.Store(now);
 }
 
 // REQUIRES: an Update is under way.
-void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept {
+inline void Connection::TakeSql(SqlSlot slot, const StatementText* statement) noexcept {
   const std::uint64_t text = statement != nullptr ? statement->id() : 0;
   if (sql_id_[static_cast<std::size_t>(slot)] != text) CopySql(slot, statement);
 }
@@ -115,7 +125,7 @@ void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
     words.want.Store(wanted.Pack());
     TakeSql(SqlSlot::kWant, context.statement);
     want_statement_ = context.statement_number;
-    Publish(held(), context, now);
+    Publish(words.held.Own(), context, now);
   }
   if (duration == kNotMeasured) {
     record_.ring.Append(wanted.Pack(), now);
@@ -139,7 +149,7 @@ void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& co
     bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(level));
     record_.slot.words.database_since[LevelIndex(level)].Store(now);
     TakeSql(SqlSlot::kDatabase, context.statement);
-    Publish(bits, context, now);
+    Publish(bits.Pack(), context, now);
   }
   if (level > before) CountGrant(Resource::kDatabase, level);
   record_.ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
@@ -157,7 +167,7 @@ void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result, T
     bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(actual));
     record_.slot.words.database_since[LevelIndex(actual)].Store(now);
     TakeSql(SqlSlot::kDatabase, context.statement);
-    Publish(bits, context, now);
+    Publish(bits.Pack(), context, now);
   }
   if (actual > before) CountGrant(Resource::kDatabase, actual);
   Refused(Event{.operation = Operation::kLock,
@@ -187,7 +197,7 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
   if (level < before) {
     ReleaseLevelsAbove(level, bits, now);
     const Update update(record_.slot.sequence);
-    Publish(bits, context, now);
+    Publish(bits.Pack(), context, now);
   }
   record_.ring.Append(Event{.operation = Operation::kUnlock,
                             .from = before,
@@ -215,20 +225,22 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
     ReviewWait(now, context);
     EndWait(resource, count, mode, now);
   }
-  if (mode == LockMode::kShared) {
-    SharedShmLocked(offset, now, context, facts);
-    return;
-  }
   auto& words = record_.slot.words;
+  const bool shared = mode == LockMode::kShared;
+  const bool read_slot = IsReadSlot(resource);
   {
     const Update update(record_.slot.sequence);
-    HeldBits bits = held();
-    bits.shm_exclusive = static_cast<std::uint8_t>(bits.shm_exclusive | ShmMask(offset, count));
     for (int i = offset; i < offset + count; ++i) {
       words.shm_since[static_cast<std::size_t>(i)].Store(now);
     }
-    if (!IsReadSlot(resource)) TakeSql(SqlSlotOf(resource), context.statement);
-    Publish(bits, context, now);
+    // Exclusively, a read slot is taken to set its mark: by the reader, who then asks for it
+    // shared, or by a checkpoint, whose statement the checkpoint lock tells.
+    if (shared || !read_slot) TakeSql(SqlSlotOf(resource), context.statement);
+    if (shared && read_slot) {
+      words.snapshot_frame.Store(facts.max_frame);
+      words.snapshot_salts.Store(facts.salts);
+    }
+    Publish(words.held.Own() | ShmBits(offset, count, mode), context, now);
   }
   for (int i = offset; i < offset + count; ++i) CountGrant(ShmResource(i), mode);
   record_.ring.Append(Event{.operation = Operation::kShmLock,
@@ -237,35 +249,6 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                             .to = mode}
                           .Pack(),
                       now);
-}
-
-// In an update of its own: nothing is shown of it before the lock is.
-void Connection::TakeReadSql(const StatementText* statement) noexcept {
-  const Update update(record_.slot.sequence);
-  TakeSql(SqlSlot::kRead, statement);
-}
-
-void Connection::SharedShmLocked(int offset, Ticks now, const CallContext& context,
-                                 const SnapshotFacts& facts) noexcept {
-  const Resource resource = ShmResource(offset);
-  if (IsReadSlot(resource)) {
-    TakeReadSql(context.statement);
-    ReadSlotLocked(offset, now, context.autocommit, facts);
-    return;
-  }
-  // A connection that may only read the wal-index asks so whether anybody writes.
-  {
-    const Update update(record_.slot.sequence);
-    TakeSql(SqlSlotOf(resource), context.statement);
-    HeldBits bits = held();
-    bits.shm_shared = static_cast<std::uint8_t>(bits.shm_shared | ShmMask(offset, 1));
-    record_.slot.words.shm_since[static_cast<std::size_t>(offset)].Store(now);
-    Publish(bits, context, now);
-  }
-  CountGrant(resource, LockMode::kShared);
-  record_.ring.Append(
-      Event{.operation = Operation::kShmLock, .resource = resource, .to = LockMode::kShared}.Pack(),
-      now);
 }
 
 void Connection::ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration,
@@ -287,19 +270,17 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
   // A checkpoint that was refused a slot goes on without, or ends: with its lock its waiting is
   // over.
   if (mode == LockMode::kExclusive && ShmResource(offset) == Resource::kWalCheckpoint) ForgetWait();
-  HeldBits bits = held();
-  const LockMode before = bits.Shm(offset);
-  const auto released =
-      static_cast<std::uint8_t>((bits.shm_shared | bits.shm_exclusive) & ShmMask(offset, count));
+  auto& words = record_.slot.words;
+  const LockMode before = held().Shm(offset);
   if (result == 0) {
-    const Update update(record_.slot.sequence);
-    bits.shm_shared = Without(bits.shm_shared, released);
-    bits.shm_exclusive = Without(bits.shm_exclusive, released);
-    Publish(bits, context, now);
-  }
-  for (int i = offset; result == 0 && i < offset + count; ++i) {
-    if ((released >> static_cast<unsigned>(i) & 1U) == 0) continue;
-    ReleaseShm(i, mode, now);
+    const std::uint64_t all = words.held.Own();
+    {
+      const Update update(record_.slot.sequence);
+      Publish(all & ~ShmBits(offset, count), context, now);
+    }
+    for (int i = offset; i < offset + count; ++i) {
+      if ((all & ShmBits(i, 1)) != 0) ReleaseShm(i, mode, now);
+    }
   }
   record_.ring.Append(Event{.operation = Operation::kShmUnlock,
                             .resource = ShmResource(offset),

@@ -82,6 +82,10 @@ constexpr bool Idle(std::uint64_t held) {
 constexpr std::size_t ReadSlotStat(int offset) { return static_cast<std::size_t>(offset) + 4; }
 static_assert(ReadSlotStat(kShmReadOffset) == StatIndex(Resource::kWalRead0, LockMode::kShared));
 
+constexpr std::uint64_t SharedBit(int offset) {
+  return std::uint64_t{1} << (kHeldSharedShift + offset);
+}
+
 constexpr std::uint64_t ReadSlotEvent(Operation operation, int offset, LockMode from, LockMode to) {
   return Event{.operation = operation, .resource = Resource::kDatabase, .from = from, .to = to}
              .Pack() +
@@ -97,13 +101,11 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   // ---- the hot pair: a read slot, shared, while nothing is being waited for ----
-  // REQUIRES: !HasRefusal(), and `offset` is that of a read slot.
-  // By the statement whose text TakeReadSql() was given last.
-  void TakeReadSql(const StatementText* statement) noexcept;
-  void ReadSlotLocked(int offset, Ticks now, Autocommit autocommit,
-                      const SnapshotFacts& facts) noexcept;
+  // REQUIRES: !HasRefusal(), InAutocommit() is still true, `offset` is that of a read slot.
+  // By a statement with the text that is recorded already.
+  void ReadSlotLocked(int offset, Ticks now, const SnapshotFacts& facts) noexcept;
   // Returns Idle().
-  bool ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept;
+  bool ReadSlotUnlocked(int offset, Ticks now) noexcept;
   // The number (StatementText::id) of the text recorded for the read slot; 0 for none.
   std::uint64_t read_text() const noexcept {
     return sql_id_[static_cast<std::size_t>(SqlSlot::kRead)];
@@ -168,9 +170,7 @@ class Connection {
  private:
   friend class Ledger;
 
-  void Publish(const HeldBits& held, const CallContext& context, Ticks now) noexcept;
-  void SharedShmLocked(int offset, Ticks now, const CallContext& context,
-                       const SnapshotFacts& facts) noexcept;
+  void Publish(std::uint64_t held, const CallContext& context, Ticks now) noexcept;
   void TakeSql(SqlSlot slot, const StatementText* statement) noexcept;
   void CopySql(SqlSlot slot, const StatementText* statement) noexcept;
   void CountGrant(Resource resource, LockMode mode) noexcept {
@@ -205,16 +205,14 @@ class Connection {
 
 // ---- the hot pair, inline: about thirty instructions each ----
 
-inline void Connection::ReadSlotLocked(int offset, Ticks now, Autocommit autocommit,
-                                       const SnapshotFacts& facts) noexcept {
+inline void Connection::ReadSlotLocked(int offset, Ticks now, const SnapshotFacts& facts) noexcept {
   auto& words = record_.slot.words;
-  const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
   {
     const Update update(record_.slot.sequence);
     words.shm_since[static_cast<std::size_t>(offset)].Store(now);
     words.snapshot_frame.Store(facts.max_frame);
     words.snapshot_salts.Store(facts.salts);
-    words.held.Store(hot::WithAutocommit(words.held.Own() | bit, autocommit));
+    words.held.Store(words.held.Own() | hot::SharedBit(offset));
     words.last_call.Store(now);
   }
   record_.stats.counters(hot::ReadSlotStat(offset)).acquired.Add(1);
@@ -222,10 +220,9 @@ inline void Connection::ReadSlotLocked(int offset, Ticks now, Autocommit autocom
       hot::ReadSlotEvent(Operation::kShmLock, offset, LockMode::kNone, LockMode::kShared), now);
 }
 
-inline bool Connection::ReadSlotUnlocked(int offset, Ticks now, Autocommit autocommit) noexcept {
+inline bool Connection::ReadSlotUnlocked(int offset, Ticks now) noexcept {
   auto& words = record_.slot.words;
-  const std::uint64_t bit = std::uint64_t{1} << (kHeldSharedShift + offset);
-  const std::uint64_t held = hot::WithAutocommit(words.held.Own() & ~bit, autocommit);
+  const std::uint64_t held = words.held.Own() & ~hot::SharedBit(offset);
   {
     const Update update(record_.slot.sequence);
     words.held.Store(held);

@@ -32,32 +32,38 @@ inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
           .salts = ReadShared64(wal_index_, format::kSaltOffset)};
 }
 
-// In autocommit, by the statement that the trace has just seen begin: nothing is to be asked, and
-// its text is copied only where it is another than the last time.
-inline void ShimFile::ReadSlotGranted(int offset) noexcept {
-  sqlite3* const db = db_ != nullptr ? *db_ : nullptr;
-  const bool known =
-      db != nullptr && current_tracker_ != nullptr && current_tracker_->Follows(db) &&
-      current_tracker_->running_text() != StatementTracker::kAsk && sqlite3_get_autocommit(db) != 0;
-  const Ticks now = ledger::Now();
-  if (!known) [[unlikely]] {
-    RecordReadSlot(offset, now);
-    return;
+// The usual case: in autocommit, as at the call before, and by a statement with the text that the
+// connection shows already. Where there is a tracker, its connection is known too.
+inline bool ShimFile::ReadsAsBefore() const noexcept {
+  const StatementTracker* const tracker = current_tracker_;
+  return tracker != nullptr && tracker->running_text() == connection_->read_text() &&
+         tracker->Follows(*db_) && connection_->InAutocommit() && sqlite3_get_autocommit(*db_) != 0;
+}
+
+inline int ShimFile::LockReadSlot(int offset) noexcept {
+  const Connection::Calling calling(*connection_, {.resource = ShmResource(offset), .count = 1});
+  constexpr int kFlags = SQLITE_SHM_LOCK | SQLITE_SHM_SHARED;
+  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, kFlags);
+  if (result != SQLITE_OK || !ReadsAsBefore()) [[unlikely]] {
+    return RecordShmLock(offset, 1, kFlags, result, 0, ledger::Now());
   }
-  if (current_tracker_->running_text() != connection_->read_text()) {
-    connection_->TakeReadSql(settings::CaptureSql(capture_sql_) ? current_tracker_->Current(db)
-                                                                : nullptr);
-  }
-  connection_->ReadSlotLocked(offset, now, Autocommit::kOn, Facts());
+  connection_->ReadSlotLocked(offset, ledger::Now(), Facts());
+  return SQLITE_OK;
 }
 
 // A read that began in autocommit ends in it: BEGIN would have kept the lock. One that began inside
 // a transaction ends with it, or to try again: that is asked.
-inline void ShimFile::ReadSlotReleased(int offset) noexcept {
-  const Autocommit autocommit =
-      connection_->InAutocommit() ? Autocommit::kOn : ContextWithoutText().autocommit;
-  const bool idle = connection_->ReadSlotUnlocked(offset, ledger::Now(), autocommit);
+inline int ShimFile::UnlockReadSlot(int offset) noexcept {
+  const Connection::Calling calling(
+      *connection_, {.resource = ShmResource(offset), .count = 1, .releasing = true});
+  constexpr int kFlags = SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED;
+  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, kFlags);
+  if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
+    return RecordShmLock(offset, 1, kFlags, result, 0, ledger::Now());
+  }
+  const bool idle = connection_->ReadSlotUnlocked(offset, ledger::Now());
   if (idle && current_tracker_ != nullptr) current_tracker_->Finished();
+  return SQLITE_OK;
 }
 
 // ---- what SQLite calls ----
@@ -116,20 +122,8 @@ struct ShimFile::Methods {
         self.connection_->HasRefusal()) [[unlikely]] {
       return self.AnyShmLock(offset, count, flags);
     }
-    sqlite3_file* const lower = Lower(file);
-    const bool unlock = (flags & SQLITE_SHM_UNLOCK) != 0;
-    const Connection::Calling calling(
-        *self.connection_, {.resource = ShmResource(offset), .count = 1, .releasing = unlock});
-    const int result = lower->pMethods->xShmLock(lower, offset, count, flags);
-    if (result != SQLITE_OK) [[unlikely]] {
-      return self.RecordShmLock(offset, count, flags, result, 0, ledger::Now());
-    }
-    if (unlock) {
-      self.ReadSlotReleased(offset);
-      return SQLITE_OK;
-    }
-    self.ReadSlotGranted(offset);
-    return SQLITE_OK;
+    return (flags & SQLITE_SHM_UNLOCK) != 0 ? self.UnlockReadSlot(offset)
+                                            : self.LockReadSlot(offset);
   }
   static void xShmBarrier(sqlite3_file* file) {
     ShimFile& self = Self(file);
@@ -366,10 +360,6 @@ bool Covers(int offset, int count, int wanted) {
 }
 
 }  // namespace
-
-void ShimFile::RecordReadSlot(int offset, Ticks now) noexcept {
-  connection_->ShmLocked(offset, 1, LockMode::kShared, now, Context(), Facts());
-}
 
 int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset),

@@ -70,9 +70,9 @@ class ShimFile {
   ledger::CallContext ContextWithoutText() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
-  void ReadSlotGranted(int offset) noexcept;
-  void ReadSlotReleased(int offset) noexcept;
-  void RecordReadSlot(int offset, ledger::Ticks now) noexcept;
+  bool ReadsAsBefore() const noexcept;
+  int LockReadSlot(int offset) noexcept;
+  int UnlockReadSlot(int offset) noexcept;
   int AnyShmLock(int offset, int count, int flags) noexcept;
   int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
                     ledger::Ticks now) noexcept;
