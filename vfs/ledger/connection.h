@@ -121,12 +121,12 @@ class Connection {
   void ReservedChecked(bool reserved, int result, Ticks now) noexcept;
 
   // ---- xShmLock ----
-  void ShmLocked(int offset, int count, LockMode mode, Ticks now, const CallContext& context,
-                 const SnapshotFacts& facts) noexcept;
+  [[gnu::hot]] void ShmLocked(int offset, int count, LockMode mode, Ticks now,
+                              const CallContext& context, const SnapshotFacts& facts) noexcept;
   void ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration, Ticks now,
                   const CallContext& context) noexcept;
-  void ShmUnlocked(int offset, int count, LockMode mode, int result, Ticks now,
-                   const CallContext& context) noexcept;
+  [[gnu::hot]] void ShmUnlocked(int offset, int count, LockMode mode, int result, Ticks now,
+                                const CallContext& context) noexcept;
 
   void ShmMapped(Ticks now) noexcept;
   void ShmUnmapped(Ticks now) noexcept;

@@ -66,16 +66,16 @@ class ShimFile {
   int ShmMap(int region, int bytes, int extend, void volatile** page) noexcept;
   int ShmUnmap(int delete_flag) noexcept;
 
-  ledger::CallContext Context() noexcept;
-  ledger::CallContext ContextWithoutText() noexcept;
+  [[gnu::hot]] ledger::CallContext Context() noexcept;
+  [[gnu::hot]] ledger::CallContext ContextWithoutText() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
   bool ReadsAsBefore() const noexcept;
   int LockReadSlot(int offset) noexcept;
   int UnlockReadSlot(int offset) noexcept;
-  int AnyShmLock(int offset, int count, int flags) noexcept;
-  int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
-                    ledger::Ticks now) noexcept;
+  [[gnu::hot]] int AnyShmLock(int offset, int count, int flags) noexcept;
+  [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
+                                 ledger::Ticks now) noexcept;
   void AfterUnlock() noexcept;
   ledger::Ticks RetryBegins() const noexcept;
   LockMode LevelBelow() noexcept;
