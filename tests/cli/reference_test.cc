@@ -30,6 +30,13 @@ std::string Section(const std::string& heading) {
   return text.substr(begin, text.find("\n#", begin + 1) - begin);
 }
 
+// The chapter on barriers, with its sections.
+std::string Barriers() {
+  const std::string text = Reference();
+  const std::size_t begin = text.find("\n## Barriers\n");
+  return text.substr(begin, text.find("\n## ", begin + 1) - begin);
+}
+
 // `text` with every `from` in it as `to`.
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (std::size_t at = text.find(from); at != std::string::npos;
@@ -39,8 +46,7 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
   return text;
 }
 
-std::vector<std::string> SqlBlocks() {
-  const std::string text = Reference();
+std::vector<std::string> SqlBlocks(const std::string& text) {
   const std::string begin = "```sql\n";
   std::vector<std::string> blocks;
   for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
@@ -58,13 +64,30 @@ TEST(ReferenceTest, ItsSqlRuns) {
   actor.Load("load", LOCKSCOPE_LOADABLE_FILE);
   actor.Open("c", "file:" + path + "?vfs=lockscope");
   actor.Exec("c", "begin immediate");
-  const auto blocks = SqlBlocks();
+  const auto blocks = SqlBlocks(Replaced(Reference(), Barriers(), ""));
   ASSERT_GE(blocks.size(), 10U);
   for (const std::string& block : blocks) {
     const std::string sql = Replaced(block, "'app.db'", "'" + path + "'");
     const Reply reply = actor.Try("c", sql);
     EXPECT_TRUE(reply.ok()) << sql << ": " << reply;
     EXPECT_FALSE(reply.rows.empty()) << sql;
+  }
+}
+
+TEST(ReferenceTest, TheSqlOfBarriersRunsInItsOrder) {
+  const TempDir dir;
+  CreateDatabase(dir / "app.db");
+  CreateDatabase(dir / "users.db", {.journal_mode = "delete"});
+  Actor actor;
+  actor.Load("load", LOCKSCOPE_LOADABLE_FILE);
+  actor.Open("c", "file:" + (dir / "app.db") + "?vfs=lockscope");
+  actor.Exec("c", "attach '" + (dir / "users.db") + "' as users");
+  const auto blocks = SqlBlocks(Barriers());
+  ASSERT_GE(blocks.size(), 3U);
+  for (const std::string& block : blocks) {
+    const Reply reply = actor.Try("c", block);
+    EXPECT_TRUE(reply.ok()) << block << ": " << reply;
+    EXPECT_FALSE(reply.rows.empty()) << block;
   }
 }
 
