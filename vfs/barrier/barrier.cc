@@ -127,22 +127,25 @@ Status Barrier::AcquireWithin(const Request& request) {
   }
 }
 
+// Each step on every database before the next one.
 Status Barrier::Attempt() {
-  for (Held& held : held_) {
-    if (Status status = held.connection->Begin(kind_); !status.ok()) return status;
-  }
-  for (Held& held : held_) {
-    if (!held.connection->wal()) continue;
-    if (Status status = held.connection->LockCheckpoints(); !status.ok()) return status;
-  }
-  for (Held& held : held_) {
-    if (!held.connection->wal()) continue;
-    if (Status status = held.connection->KeepWalFromRestarting(); !status.ok()) return status;
-  }
   const bool lock_writers = kind_ != Kind::kSnapshot || held_.size() > 1;
-  for (Held& held : held_) {
-    if (!held.connection->wal() || !lock_writers) continue;
-    if (Status status = held.connection->LockWriters(); !status.ok()) return status;
+  using Step = std::function<Status(PrivateConnection&)>;
+  const auto in_wal_mode = [](Status (PrivateConnection::*step)()) -> Step {
+    return [step](PrivateConnection& connection) {
+      return connection.wal() ? (connection.*step)() : Status{};
+    };
+  };
+  std::vector<Step> steps = {
+      [this](PrivateConnection& connection) { return connection.Begin(kind_); },
+      in_wal_mode(&PrivateConnection::LockCheckpoints),
+      in_wal_mode(&PrivateConnection::KeepWalFromRestarting)};
+  if (lock_writers) steps.push_back(in_wal_mode(&PrivateConnection::LockWriters));
+  for (const Step& step : steps) {
+    for (Held& held : held_) {
+      refused_ = held.connection.get();
+      if (Status status = step(*held.connection); !status.ok()) return status;
+    }
   }
   if (Status status = NoteFacts(); !status.ok()) return status;
   if (kind_ == Kind::kSnapshot) {
@@ -156,6 +159,7 @@ Status Barrier::Attempt() {
 Status Barrier::NoteFacts() {
   files_.clear();
   for (Held& held : held_) {
+    refused_ = held.connection.get();
     auto facts = held.connection->ReadFacts();
     if (!facts.ok()) return facts.status();
     held.facts = facts.value();
@@ -171,20 +175,14 @@ void Barrier::LetGo() {
 }
 
 Status Barrier::Busy(const Status& last, milliseconds timeout) {
-  std::vector<std::pair<std::string, Resource>> refused;
-  for (const Held& held : held_) {
-    if (const auto resource = held.connection->Refused()) {
-      refused.emplace_back(held.connection->member().path, *resource);
-    }
-  }
+  const auto resource = refused_->Refused();
   LetGo();
-  std::string text = "no barrier in " + insight::HumanDuration(timeout.count());
-  for (const auto& [path, resource] : refused) {
-    text += "; " + path + ": " + lockscope::Name(resource) + " is busy";
-    const std::string holders = HoldersOf(path, resource);
-    text += ", " + (holders.empty() ? std::string("held by nobody any more") : holders);
-  }
-  if (refused.empty()) text += "; " + last.message;
+  std::string text = "no barrier in " + insight::HumanDuration(timeout.count()) + "; ";
+  if (!resource) return {SQLITE_BUSY, text + last.message};
+  const std::string& path = refused_->member().path;
+  const std::string holders = HoldersOf(path, *resource);
+  text += path + ": " + lockscope::Name(*resource) + " is busy, " +
+          (holders.empty() ? "and held by nobody any more" : holders);
   return {SQLITE_BUSY, text};
 }
 
@@ -246,6 +244,7 @@ Barrier::State Barrier::state() {
 
 Status Barrier::Check() {
   const std::lock_guard lock(mutex_);
+  if (released_) return {SQLITE_MISUSE, "the barrier was released before"};
   if (state_ != State::kHeld) return {SQLITE_ABORT, "barrier " + why_};
   if (Status status = WatchWalIndexes(); !status.ok()) return status;
   return Verify();

@@ -83,7 +83,6 @@ class Barrier {
   Status Open(const Request& request);
   Status AcquireWithin(const Request& request);
   Status Attempt();
-  Status LockWal(const PrivateConnection* until);
   Status NoteFacts();
   void LetGo();
   Status Busy(const Status& last, std::chrono::milliseconds timeout);
@@ -109,6 +108,7 @@ class Barrier {
     std::optional<Clock::time_point> torn_since;
   };
   std::vector<Held> held_;
+  PrivateConnection* refused_ = nullptr;  // of held_: where the last attempt ended
   State state_ = State::kHeld;
   std::string why_;  // not held any more
   bool released_ = false;
