@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -42,7 +43,7 @@ Status TimeArgument(sqlite3_value* value, const char* what, milliseconds& time) 
   if ((type != SQLITE_INTEGER && type != SQLITE_FLOAT) || !(number >= 0) || number > kMost) {
     return {SQLITE_MISUSE, std::string(what) + " is not a number of milliseconds from 0 on"};
   }
-  time = milliseconds(static_cast<std::int64_t>(number));
+  time = milliseconds(static_cast<std::int64_t>(std::ceil(number)));  // 0 means something else
   return {};
 }
 
@@ -104,12 +105,6 @@ Result<std::vector<std::string>> Listed(sqlite3* db, const std::string& list) {
   }
 }
 
-// Empty for a schema that has no file.
-std::string FileOf(sqlite3* db, const std::string& schema) {
-  const char* file = sqlite3_db_filename(db, schema.c_str());
-  return file != nullptr && kernel::StatPath(file) ? file : "";
-}
-
 // "unix" of "lockscope/unix": the VFS that touches the files.
 std::string BottomVfs(sqlite3* db, const std::string& schema) {
   char* name = nullptr;
@@ -121,6 +116,12 @@ std::string BottomVfs(sqlite3* db, const std::string& schema) {
   const std::string all(name);
   sqlite3_free(name);
   return all.substr(all.rfind('/') + 1);
+}
+
+// Empty for a schema that has no file: one in memory, or temporary.
+std::string FileOf(sqlite3* db, const std::string& schema) {
+  const char* file = sqlite3_db_filename(db, schema.c_str());
+  return file != nullptr && BottomVfs(db, schema) != "memdb" ? file : "";
 }
 
 // The VFS through which a barrier opens the database: the same, but for our own shim.
@@ -200,7 +201,9 @@ Result<std::vector<Member>> MembersOf(sqlite3* db, const Words& words) {
       return Status{SQLITE_MISUSE, "schema " + schema + " is in memory or temporary"};
     }
     if (Status status = CheckSchema(db, schema, words.kind); !status.ok()) return status;
-    const FileId id = kernel::StatPath(path).value_or(kernel::FileStat{}).id;
+    const auto facts = kernel::StatPath(path);
+    if (!facts) return Status{SQLITE_CANTOPEN, "schema " + schema + ": " + path + " is gone"};
+    const FileId id = facts->id;
     if (std::find(files.begin(), files.end(), id) != files.end()) continue;  // attached twice
     files.push_back(id);
     members.push_back({.schema = schema, .path = path, .vfs = VfsBelow(db, schema)});

@@ -6,6 +6,8 @@ usage: demo.py create FILE MEGABYTES
        demo.py observed-writer FILE LOCKSCOPE.SO    the same, having loaded lockscope first
        demo.py forgetful-reader FILE     begins a transaction, reads one row, and forgets it
        demo.py name-reader PID           reads `lockscope why --json` from stdin: does it name PID?
+       demo.py commits FILE              how many transactions the writers have committed
+       demo.py verdict FILE              is this copy whole? Exit status 0: yes; 1: no, and why
 
 A part says "ready" once it plays. It ends when the process that started it does.
 """
@@ -24,11 +26,15 @@ def create(path, megabytes):
     db = sqlite3.connect(path, isolation_level=None)
     db.execute('PRAGMA journal_mode = wal')
     db.execute('PRAGMA synchronous = off')
-    db.execute('CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INT NOT NULL, payload BLOB)')
+    # Transactions move points from one job to another: whatever is committed, their sum is 0.
+    db.execute('CREATE TABLE jobs(id INTEGER PRIMARY KEY, state INT NOT NULL, points INT NOT NULL, payload BLOB)')
+    db.execute('CREATE TABLE commits(count INT NOT NULL)')
+    db.execute('INSERT INTO commits VALUES (0)')
     rows = int(megabytes) * 1_000_000 // (ROW_BYTES + 100)
     db.execute('BEGIN')
     db.execute('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) '
-               'INSERT INTO jobs SELECT i, 0, randomblob(?) FROM n', (rows, ROW_BYTES))
+               'INSERT INTO jobs SELECT i, 0, 0, randomblob(?) FROM n', (rows, ROW_BYTES))
+    db.execute('CREATE INDEX jobs_by_points ON jobs(points)')
     db.execute('COMMIT')
     db.execute('PRAGMA wal_checkpoint(truncate)')
     db.close()
@@ -50,9 +56,12 @@ def write(path, library=None):
     print('ready', flush=True)
     for _ in while_parent_lives():
         db.execute('BEGIN IMMEDIATE')
-        for _ in range(20):
-            db.execute('UPDATE jobs SET state = state + 1, payload = randomblob(?) WHERE id = ?',
-                       (ROW_BYTES, random.randint(1, rows)))
+        for _ in range(10):
+            points = random.randint(1, 100)
+            for sign in (1, -1):
+                db.execute('UPDATE jobs SET state = state + 1, points = points + ?, payload = randomblob(?) '
+                           'WHERE id = ?', (sign * points, ROW_BYTES, random.randint(1, rows)))
+        db.execute('UPDATE commits SET count = count + 1')
         db.execute('COMMIT')
         time.sleep(0.02)
 
@@ -77,10 +86,31 @@ def name_reader(pid):
     print(f'That is right: the forgetful reader that was started above is pid {pid}.')
 
 
+def commits(path):
+    db = sqlite3.connect(path, isolation_level=None, timeout=10)
+    print(db.execute('SELECT count FROM commits').fetchone()[0])
+
+
+def verdict(path):
+    """Opens the copy, which replays its WAL, and looks for what cannot be in any committed state."""
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        problems = [row[0] for row in db.execute('PRAGMA integrity_check(3)') if row[0] != 'ok']
+        total = db.execute('SELECT sum(points) FROM jobs NOT INDEXED').fetchone()[0]
+        count = db.execute('SELECT count FROM commits').fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        sys.exit(print(f'BROKEN: {error}') or 1)
+    if problems or total != 0:
+        wrong = [f'points add up to {total:,} instead of 0'] if total else []
+        sys.exit(print(f'BROKEN: {"; ".join(wrong + [p.splitlines()[-1] for p in problems])}') or 1)
+    print(f'whole: integrity_check ok, points add up to 0, {count:,} transactions')
+
+
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the script, which ends its parts
     parts = {'create': create, 'writer': write, 'observed-writer': write,
-             'forgetful-reader': forget, 'name-reader': name_reader}
+             'forgetful-reader': forget, 'name-reader': name_reader,
+             'commits': commits, 'verdict': verdict}
     if len(sys.argv) < 3 or sys.argv[1] not in parts:
         sys.exit(__doc__)
     try:

@@ -69,6 +69,21 @@ std::string HoldersOf(const std::string& path, Resource resource) {
   return holders;
 }
 
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 std::string Describe(const NeededLock& lock, const Member& member) {
   return std::string(lockscope::Name(lock.resource)) + " " + lockscope::Name(lock.mode) + " on " +
          member.path;
@@ -84,7 +99,6 @@ Barrier::Barrier(const Request& request, std::string token)
 Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
   std::shared_ptr<Barrier> barrier(new Barrier(request, NewToken()));
   const auto begun = Clock::now();
-  if (Status status = barrier->Open(request); !status.ok()) return status;
   if (Status status = barrier->AcquireWithin(request); !status.ok()) return status;
   barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(Clock::now() - begun);
   if (request.kind != Kind::kSnapshot) {
@@ -95,10 +109,12 @@ Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
   return barrier;
 }
 
+// Part of every attempt until all are open: ATTACH reads the schema, which is refused while
+// somebody has PENDING or EXCLUSIVE (a commit in the rollback modes, a last WAL connection that
+// closes). REQUIRES: mutex_ is held.
 Status Barrier::Open(const Request& request) {
-  const std::lock_guard lock(mutex_);
-  for (const Member& member : request.members) {
-    auto connection = PrivateConnection::Open(member);
+  while (held_.size() < request.members.size()) {
+    auto connection = PrivateConnection::Open(request.members[held_.size()]);
     if (!connection.ok()) return connection.status();
     held_.emplace_back().connection = std::move(connection.value());
   }
@@ -110,7 +126,9 @@ Status Barrier::AcquireWithin(const Request& request) {
   const auto deadline = Clock::now() + request.timeout;
   Backoff backoff;
   while (true) {
-    const Status status = Attempt();
+    Status status = Open(request);
+    if (status.ok()) status = Attempt();
+    if (status.ok()) status = VerifyAtFirst();
     if (status.ok()) return {};
     if (!WorthAnotherTry(status)) {
       LetGo();
@@ -119,7 +137,7 @@ Status Barrier::AcquireWithin(const Request& request) {
     const auto left =
         std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now());
     // Who is in the way is asked while what was refused is known; the locks are let go before.
-    if (left.count() <= 0) return Busy(status, request.timeout);
+    if (left.count() <= 0) return Busy(status, request);
     LetGo();
     if (!Sleep(std::min(backoff.Next(), left), request.interrupted)) {
       return {SQLITE_INTERRUPT, "interrupted"};
@@ -174,16 +192,23 @@ void Barrier::LetGo() {
   for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->LetGo();
 }
 
-Status Barrier::Busy(const Status& last, milliseconds timeout) {
-  const auto resource = refused_->Refused();
+// All of it: an open connection keeps SHARED on a database in WAL mode.
+void Barrier::Close() {
   LetGo();
-  std::string text = "no barrier in " + insight::HumanDuration(timeout.count()) + "; ";
+  while (!held_.empty()) held_.pop_back();
+}
+
+Status Barrier::Busy(const Status& last, const Request& request) {
+  const bool opening = held_.size() < request.members.size();
+  const std::string path = opening ? request.members[held_.size()].path : refused_->member().path;
+  const auto resource = opening ? std::optional(Resource::kDatabase) : refused_->Refused();
+  LetGo();
+  const std::string text =
+      "no barrier in " + insight::HumanDuration(request.timeout.count()) + "; ";
   if (!resource) return {SQLITE_BUSY, text + last.message};
-  const std::string& path = refused_->member().path;
   const std::string holders = HoldersOf(path, *resource);
-  text += path + ": " + lockscope::Name(*resource) + " is busy, " +
-          (holders.empty() ? "and held by nobody any more" : holders);
-  return {SQLITE_BUSY, text};
+  return {SQLITE_BUSY, text + path + ": " + lockscope::Name(*resource) + " is busy, " +
+                           (holders.empty() ? "and held by nobody any more" : holders)};
 }
 
 void Barrier::Post(const Request& request) {
@@ -211,10 +236,7 @@ void Barrier::Post(const Request& request) {
 // The only thread that lockscope ever starts in its host: for as long as a barrier with a limit is
 // held. Touches that barrier's private connections and nothing else, and takes no signal.
 void Barrier::WatchOver(milliseconds max_hold) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;  // the new thread inherits it
   const auto deadline = Clock::now() + max_hold;
   watcher_ = std::thread([this, deadline] {
     std::unique_lock lock(mutex_);
@@ -226,7 +248,6 @@ void Barrier::WatchOver(milliseconds max_hold) {
       (void)WatchWalIndexes();
     }
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Status Barrier::Sync() {
@@ -250,8 +271,27 @@ Status Barrier::Check() {
   return Verify();
 }
 
+// Locks that are lost while they are taken are no barrier; where they cannot be verified, the proof
+// at the end will say so. REQUIRES: mutex_ is held.
+Status Barrier::VerifyAtFirst() {
+  const auto lost = FindLost();
+  if (!lost.ok() || lost.value().empty()) return {};
+  return {SQLITE_BUSY, "the kernel does not have " + lost.value() +
+                           " (some code in this process opened and closed the file)"};
+}
+
 // REQUIRES: mutex_ is held, and the barrier.
 Status Barrier::Verify() {
+  const auto lost = FindLost();
+  if (!lost.ok()) return lost.status();
+  if (lost.value().empty()) return {};
+  GiveUp(State::kLost, "lost: the kernel no longer has " + lost.value() +
+                           " (some code in this process opened and closed the file)");
+  return {SQLITE_ABORT, "barrier " + why_};
+}
+
+// A lock that the kernel does not have; empty for none. SQLITE_ERROR where it cannot be told.
+Result<std::string> Barrier::FindLost() const {
   const auto open_files = kernel::OpenFiles::Scan();
   std::map<FileId, std::optional<std::vector<kernel::PosixLock>>> by_file;
   for (const Held& held : held_) {
@@ -261,21 +301,18 @@ Status Barrier::Verify() {
         found = by_file.emplace(needed.file, kernel::OwnLocksOn(needed.file, open_files)).first;
       }
       if (!found->second) {
-        return {SQLITE_ERROR,
-                "the barrier's locks cannot be verified here: /proc/self/fdinfo cannot be read"};
+        return Status{SQLITE_ERROR,
+                      "the barrier's locks cannot be verified here: /proc/self/fdinfo cannot be "
+                      "read"};
       }
       const bool there =
           std::any_of(found->second->begin(), found->second->end(), [&needed](const auto& lock) {
             return lock.bytes.Contains(needed.bytes) && (lock.write || !needed.write);
           });
-      if (there) continue;
-      GiveUp(State::kLost, "lost: the kernel no longer has " +
-                               Describe(needed, held.connection->member()) +
-                               " (some code in this process opened and closed the file)");
-      return {SQLITE_ABORT, "barrier " + why_};
+      if (!there) return Describe(needed, held.connection->member());
     }
   }
-  return {};
+  return std::string();
 }
 
 // A writer that died while it changed the wal-index header leaves its two copies different; the
@@ -298,7 +335,7 @@ Status Barrier::WatchWalIndexes() {
 
 // REQUIRES: mutex_ is held.
 void Barrier::GiveUp(State state, std::string why) {
-  LetGo();
+  Close();
   state_ = state;
   why_ = std::move(why);
   ledger::BarrierBoard::Process().SetState(token_, state_);
@@ -312,7 +349,7 @@ Status Barrier::Release() {
     const std::lock_guard lock(mutex_);
     if (released_) return {SQLITE_MISUSE, "the barrier was released before"};
     proof = state_ == State::kHeld ? Prove() : Status{SQLITE_ABORT, why_};
-    LetGo();
+    Close();
     released_ = true;
   }
   over_.notify_all();
@@ -349,8 +386,7 @@ Barrier::~Barrier() {
   if (watcher_.joinable()) watcher_.join();
   {
     const std::lock_guard lock(mutex_);
-    LetGo();
-    held_.clear();
+    Close();
   }
   ledger::BarrierBoard::Process().Remove(token_);
 }

@@ -85,11 +85,14 @@ class Barrier {
   Status Attempt();
   Status NoteFacts();
   void LetGo();
-  Status Busy(const Status& last, std::chrono::milliseconds timeout);
+  void Close();
+  Status Busy(const Status& last, const Request& request);
   void Post(const Request& request);
   void WatchOver(std::chrono::milliseconds max_hold);
 
+  Status VerifyAtFirst();
   Status Verify();
+  Result<std::string> FindLost() const;
   Status WatchWalIndexes();
   Status Prove();
   void GiveUp(State state, std::string why);

@@ -50,6 +50,9 @@ std::string WhatChanged(const Facts& then, const Facts& now, Kind kind) {
   if (now.change_counter != then.change_counter) {
     return FromTo("the database's change counter", then.change_counter, now.change_counter);
   }
+  if (now.database_written_ns != then.database_written_ns) {
+    return "somebody wrote to the database's file";
+  }
   return then.wal ? WalChanged(then, now, kind) : std::string();
 }
 

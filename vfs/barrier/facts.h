@@ -14,7 +14,8 @@ namespace lockscope::barrier {
 struct Facts {
   FileId database;  // of the path, by stat()
   std::uint64_t database_bytes = 0;
-  std::uint32_t change_counter = 0;  // of the file's header; 0 of an empty file
+  std::int64_t database_written_ns = 0;  // its st_mtim: whoever writes to it, with or without locks
+  std::uint32_t change_counter = 0;      // of the file's header; 0 of an empty file
   bool wal = false;
 
   // All that follows is 0 in the rollback modes.

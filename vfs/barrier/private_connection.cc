@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kSchema = "barrier";
 constexpr std::size_t kChangeCounterOffset = 24;  // in the database's header
+constexpr std::size_t kWalSaltOffset = 16;        // in the WAL's header
 
 // A path inside a URI.
 std::string PercentEncoded(std::string_view text) {
@@ -56,32 +57,15 @@ Result<std::unique_ptr<PrivateConnection>> PrivateConnection::Open(const Member&
 }
 
 Status PrivateConnection::OpenIn(const std::string& vfs) {
-  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI |
-                         SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_FULLMUTEX;
-  if (const int result = sqlite3_open_v2("file::memory:", &db_, kFlags, nullptr);
-      result != SQLITE_OK) {
-    return Fail(result);
+  // ATTACH wants the text encoding of main: it is tried out which that is.
+  Status status;
+  for (const char* encoding : {"UTF-8", "UTF-16le", "UTF-16be"}) {
+    status = Attach(vfs, encoding);
+    if (status.code != SQLITE_ERROR) break;
   }
-  // Whatever an auto-extension of the host has installed.
-  sqlite3_busy_handler(db_, nullptr, nullptr);
-  sqlite3_set_authorizer(db_, nullptr, nullptr);
-  sqlite3_progress_handler(db_, 0, nullptr, nullptr);
-  sqlite3_extended_result_codes(db_, 1);
-  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  const std::string uri =
-      "file:" + PercentEncoded(member_.path) + "?mode=rw&cache=private&vfs=" + PercentEncoded(vfs);
-  sqlite3_stmt* prepared = nullptr;
-  int result = sqlite3_prepare_v2(db_, "ATTACH ?1 AS barrier", -1, &prepared, nullptr);
-  const Statement attach(prepared);
-  if (result == SQLITE_OK) {
-    sqlite3_bind_text(prepared, 1, uri.c_str(), -1, SQLITE_TRANSIENT);
-    result = sqlite3_step(prepared);
-  }
-  if (result != SQLITE_DONE) return Fail(result);
-  if (Status status = Exec("PRAGMA barrier.locking_mode = normal; PRAGMA barrier.mmap_size = 0");
-      !status.ok()) {
-    return status;
-  }
+  if (!status.ok()) return status;
+  status = Exec("PRAGMA barrier.locking_mode = normal; PRAGMA barrier.mmap_size = 0");
+  if (!status.ok()) return status;
   if (sqlite3_db_readonly(db_, kSchema) == 1) {
     return {SQLITE_READONLY, member_.path +
                                  ": no permission to write to it, so its locks cannot "
@@ -94,6 +78,39 @@ Status PrivateConnection::OpenIn(const std::string& vfs) {
                                ", does not lock as \"unix\" does"};
   }
   return {};
+}
+
+// Opens anew, with that encoding.
+Status PrivateConnection::Attach(const std::string& vfs, const char* encoding) {
+  sqlite3_close(db_);
+  db_ = nullptr;
+  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI |
+                         SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_FULLMUTEX;
+  if (const int result = sqlite3_open_v2("file::memory:", &db_, kFlags, nullptr);
+      result != SQLITE_OK) {
+    return Fail(result);
+  }
+  // Whatever an auto-extension of the host has installed.
+  sqlite3_busy_handler(db_, nullptr, nullptr);
+  sqlite3_set_authorizer(db_, nullptr, nullptr);
+  sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+  sqlite3_extended_result_codes(db_, 1);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  // The schema is read, whatever it is; nothing of it is used.
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
+  const std::string set_up =
+      std::string("PRAGMA writable_schema = on; PRAGMA encoding = '") + encoding + "'";
+  if (Status status = Exec(set_up.c_str()); !status.ok()) return status;
+  const std::string uri =
+      "file:" + PercentEncoded(member_.path) + "?mode=rw&cache=private&vfs=" + PercentEncoded(vfs);
+  sqlite3_stmt* prepared = nullptr;
+  int result = sqlite3_prepare_v2(db_, "ATTACH ?1 AS barrier", -1, &prepared, nullptr);
+  const Statement attach(prepared);
+  if (result == SQLITE_OK) {
+    sqlite3_bind_text(prepared, 1, uri.c_str(), -1, SQLITE_TRANSIENT);
+    result = sqlite3_step(prepared);
+  }
+  return result == SQLITE_DONE ? Status{} : Fail(result);
 }
 
 PrivateConnection::~PrivateConnection() {
@@ -276,7 +293,10 @@ bool PrivateConnection::WritersAreIdle() {
 Result<Facts> PrivateConnection::ReadFacts() {
   Facts facts;
   facts.wal = wal_;
-  facts.database = IdOf(member_.path);
+  if (const auto database = kernel::StatPath(member_.path)) {
+    facts.database = database->id;
+    facts.database_written_ns = database->written_ns;
+  }
   sqlite3_int64 bytes = 0;
   if (const int result = file_->pMethods->xFileSize(file_, &bytes); result != SQLITE_OK) {
     return Fail(result);
@@ -310,7 +330,30 @@ Result<Facts> PrivateConnection::ReadFacts() {
     facts.wal_file = wal_file->id;
     facts.wal_file_bytes = wal_file->bytes;
   }
+  if (facts.max_frame > 0 && !IsTheWalInUse(wal_index)) {
+    return Status{SQLITE_CORRUPT,
+                  member_.path +
+                      "-wal is not the WAL that its wal-index is of: it was deleted or "
+                      "replaced while others use it"};
+  }
   return facts;
+}
+
+// The WAL that was opened by its name has the salts and the frames of the wal-index, unless its
+// name was taken away from those who use it. REQUIRES: there are frames, which this snapshot keeps.
+bool PrivateConnection::IsTheWalInUse(const format::WalIndex& wal_index) {
+  sqlite3_file* wal = nullptr;
+  sqlite3_file_control(db_, kSchema, SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&wal));
+  std::array<std::uint8_t, format::kWalHeaderBytes> head{};
+  sqlite3_int64 bytes = 0;
+  if (wal == nullptr || wal->pMethods == nullptr ||
+      wal->pMethods->xFileSize(wal, &bytes) != SQLITE_OK ||
+      static_cast<std::uint64_t>(bytes) < wal_index.LiveBytes(wal_index.max_frame) ||
+      wal->pMethods->xRead(wal, head.data(), static_cast<int>(head.size()), 0) != SQLITE_OK) {
+    return false;
+  }
+  return format::ReadBigEndian32(head, kWalSaltOffset) == wal_index.salt1 &&
+         format::ReadBigEndian32(head, kWalSaltOffset + 4) == wal_index.salt2;
 }
 
 std::vector<NeededLock> PrivateConnection::NeededLocks(const Facts& facts) const {

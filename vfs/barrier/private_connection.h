@@ -86,6 +86,7 @@ class PrivateConnection {
  private:
   explicit PrivateConnection(Member member) : member_(std::move(member)) {}
   Status OpenIn(const std::string& vfs);
+  Status Attach(const std::string& vfs, const char* encoding);
   Status Exec(const char* sql);
   Status Fail(int code) const;
   Status BeginRollback(Kind kind);
@@ -97,6 +98,7 @@ class PrivateConnection {
   void Unlock(Resource resource, int mode);
   Status MapWalIndex();
   format::WalIndex WalIndex() const;
+  bool IsTheWalInUse(const format::WalIndex& wal_index);
 
   Member member_;
   sqlite3* db_ = nullptr;

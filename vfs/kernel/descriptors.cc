@@ -20,10 +20,12 @@ namespace {
 constexpr auto kOffsetMax = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
 
 FileStat ToFileStat(const struct stat& status) {
-  return {.id = {status.st_dev, status.st_ino},
-          .bytes = static_cast<std::uint64_t>(std::max<off_t>(status.st_size, 0)),
-          .mode = status.st_mode,
-          .links = static_cast<std::uint32_t>(status.st_nlink)};
+  return {
+      .id = {status.st_dev, status.st_ino},
+      .bytes = static_cast<std::uint64_t>(std::max<off_t>(status.st_size, 0)),
+      .mode = status.st_mode,
+      .links = static_cast<std::uint32_t>(status.st_nlink),
+      .written_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
 }
 
 std::optional<FileStat> StatDescriptor(int fd) {

@@ -28,6 +28,7 @@ struct FileStat {
   std::uint64_t bytes = 0;
   mode_t mode = 0;
   std::uint32_t links = 0;
+  std::int64_t written_ns = 0;  // st_mtim
 };
 
 // stat(), symbolic links followed. Null with errno set.

@@ -94,6 +94,7 @@ TEST(FactsTest, WhatMayNeverMoveIsNamed) {
       {[](Facts& facts) { facts.database.inode = 99; }, "the database is another file"},
       {[](Facts& facts) { facts.database_bytes = 4096; }, "8192 to 4096"},
       {[](Facts& facts) { facts.change_counter = 4; }, "change counter went from 3 to 4"},
+      {[](Facts& facts) { facts.database_written_ns = 1; }, "somebody wrote"},
       {[](Facts& facts) { facts.wal = false; }, "journal mode"},
       {[](Facts& facts) { facts.wal_file.inode = 99; }, "-wal is another file"},
       {[](Facts& facts) { facts.shm.inode = 99; }, "-shm is another file"},
