@@ -163,6 +163,13 @@ bool InWalMode(sqlite3* db, const std::string& schema) {
   return mode != nullptr && std::string_view(mode) == "wal";
 }
 
+// Whether the file that this connection has open is not the one of its name any more.
+bool HasMoved(sqlite3* db, const std::string& schema) {
+  int moved = 0;
+  const int result = sqlite3_file_control(db, schema.c_str(), SQLITE_FCNTL_HAS_MOVED, &moved);
+  return result == SQLITE_OK && moved != 0;
+}
+
 // What can be known beforehand: a barrier that would wait for its own connection, or for ever.
 Status CheckSchema(sqlite3* db, const std::string& schema, Kind kind) {
   const std::string vfs = BottomVfs(db, schema);
@@ -188,6 +195,16 @@ Status CheckSchema(sqlite3* db, const std::string& schema, Kind kind) {
   return {};
 }
 
+// Every schema of that file, which may be attached more than once.
+std::vector<std::string> SchemasOf(sqlite3* db, const FileId& id) {
+  std::vector<std::string> schemas = Schemas(db);
+  std::erase_if(schemas, [db, &id](const std::string& schema) {
+    const auto facts = kernel::StatPath(FileOf(db, schema));
+    return !facts || facts->id != id;
+  });
+  return schemas;
+}
+
 Result<std::vector<Member>> MembersOf(sqlite3* db, const Words& words) {
   const bool all = words.schemas.empty();
   auto schemas = all ? Result<std::vector<std::string>>(Schemas(db)) : Listed(db, words.schemas);
@@ -200,9 +217,15 @@ Result<std::vector<Member>> MembersOf(sqlite3* db, const Words& words) {
       if (all) continue;
       return Status{SQLITE_MISUSE, "schema " + schema + " is in memory or temporary"};
     }
-    if (Status status = CheckSchema(db, schema, words.kind); !status.ok()) return status;
     const auto facts = kernel::StatPath(path);
-    if (!facts) return Status{SQLITE_CANTOPEN, "schema " + schema + ": " + path + " is gone"};
+    if (!facts || HasMoved(db, schema)) {
+      return Status{SQLITE_CANTOPEN, "schema " + schema + ": " + path +
+                                         " is not the file that this connection has open, which "
+                                         "was moved or deleted"};
+    }
+    for (const std::string& alias : SchemasOf(db, facts->id)) {
+      if (Status status = CheckSchema(db, alias, words.kind); !status.ok()) return status;
+    }
     const FileId id = facts->id;
     if (std::find(files.begin(), files.end(), id) != files.end()) continue;  // attached twice
     files.push_back(id);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <system_error>
 
 #include "barrier/backoff.h"
 #include "insight/locks.h"
@@ -51,17 +52,31 @@ bool Sleep(std::chrono::microseconds pause, const std::function<bool()>& interru
   return !interrupted || !interrupted();
 }
 
-// "; held by pid 4711 (ruby import.rb)", as the kernel tells it this moment; empty where nobody is
+// Whether a lock that somebody holds is why `refused` was.
+bool InTheWay(const insight::LockFacts& lock, const Event& refused, bool wal_mode) {
+  if (!lock.granted || lock.resource != refused.resource) return false;
+  if (refused.resource != Resource::kDatabase) return true;
+  if (refused.to == LockMode::kShared) return lock.mode >= LockMode::kPending;
+  // In WAL mode SHARED is held from the first read to the end of a connection.
+  if (refused.to == LockMode::kReserved || wal_mode) return lock.mode >= LockMode::kReserved;
+  return true;
+}
+
+Event OpeningRefused(const Status& status) {
+  Event refused;
+  if (status.code == SQLITE_BUSY_RECOVERY) refused.resource = Resource::kWalRecover;
+  refused.to = LockMode::kShared;
+  return refused;
+}
+
+// "held by pid 4711 (ruby import.rb)", as the kernel tells it this moment; empty where nobody is
 // seen.
-std::string HoldersOf(const std::string& path, Resource resource) {
+std::string HoldersOf(const std::string& path, const Event& refused) {
   const insight::Look look = insight::Look::At({path});
   std::string holders;
   for (const insight::Database& database : look.databases()) {
     for (const insight::LockFacts& lock : insight::CollectLocks(look, database)) {
-      const bool in_the_way =
-          lock.granted && lock.resource == resource &&
-          (resource != Resource::kDatabase || lock.mode > LockMode::kShared || !database.wal_mode);
-      if (!in_the_way) continue;
+      if (!InTheWay(lock, refused, database.wal_mode)) continue;
       holders += (holders.empty() ? "held by " : ", ") + insight::DescribeHolder(look, lock) +
                  insight::DescribeAge(look, lock);
     }
@@ -96,16 +111,33 @@ std::string Describe(const NeededLock& lock, const Member& member) {
 Barrier::Barrier(const Request& request, std::string token)
     : token_(std::move(token)), kind_(request.kind) {}
 
+namespace {
+
+// Without SQLite's mutexes another thread may not touch any connection at all.
+bool SqliteTakesThreads() {
+  if (sqlite3_threadsafe() == 0) return false;
+  sqlite3_mutex* mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+  sqlite3_mutex_free(mutex);
+  return mutex != nullptr;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
+  if (request.max_hold.count() > 0 && !SqliteTakesThreads()) {
+    return Status{SQLITE_MISUSE, "max_hold_ms needs an SQLite that is thread-safe"};
+  }
   std::shared_ptr<Barrier> barrier(new Barrier(request, NewToken()));
   const auto begun = Clock::now();
   if (Status status = barrier->AcquireWithin(request); !status.ok()) return status;
   barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(Clock::now() - begun);
+  barrier->Post(request);
+  if (request.max_hold.count() > 0) {
+    if (Status status = barrier->WatchOver(request.max_hold); !status.ok()) return status;
+  }
   if (request.kind != Kind::kSnapshot) {
     if (Status status = barrier->Sync(); !status.ok()) return status;
   }
-  barrier->Post(request);
-  if (request.max_hold.count() > 0) barrier->WatchOver(request.max_hold);
   return barrier;
 }
 
@@ -192,7 +224,7 @@ void Barrier::LetGo() {
   for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->LetGo();
 }
 
-// All of it: an open connection keeps SHARED on a database in WAL mode.
+// An open connection keeps SHARED on a database in WAL mode.
 void Barrier::Close() {
   LetGo();
   while (!held_.empty()) held_.pop_back();
@@ -201,13 +233,14 @@ void Barrier::Close() {
 Status Barrier::Busy(const Status& last, const Request& request) {
   const bool opening = held_.size() < request.members.size();
   const std::string path = opening ? request.members[held_.size()].path : refused_->member().path;
-  const auto resource = opening ? std::optional(Resource::kDatabase) : refused_->Refused();
+  // Refused while it was opened, its connection and what that knew are gone.
+  const auto refused = opening ? std::optional(OpeningRefused(last)) : refused_->Refused();
   LetGo();
   const std::string text =
       "no barrier in " + insight::HumanDuration(request.timeout.count()) + "; ";
-  if (!resource) return {SQLITE_BUSY, text + last.message};
-  const std::string holders = HoldersOf(path, *resource);
-  return {SQLITE_BUSY, text + path + ": " + lockscope::Name(*resource) + " is busy, " +
+  if (!refused) return {SQLITE_BUSY, text + last.message};
+  const std::string holders = HoldersOf(path, *refused);
+  return {SQLITE_BUSY, text + path + ": " + lockscope::Name(refused->resource) + " is busy, " +
                            (holders.empty() ? "and held by nobody any more" : holders)};
 }
 
@@ -235,7 +268,7 @@ void Barrier::Post(const Request& request) {
 
 // The only thread that lockscope ever starts in its host: for as long as a barrier with a limit is
 // held. Touches that barrier's private connections and nothing else, and takes no signal.
-void Barrier::WatchOver(milliseconds max_hold) {
+Status Barrier::WatchOver(milliseconds max_hold) try {
   const SignalsBlocked blocked;  // the new thread inherits it
   const auto deadline = Clock::now() + max_hold;
   watcher_ = std::thread([this, deadline] {
@@ -248,6 +281,9 @@ void Barrier::WatchOver(milliseconds max_hold) {
       (void)WatchWalIndexes();
     }
   });
+  return {};
+} catch (const std::system_error& error) {
+  return {SQLITE_ERROR, std::string("max_hold_ms needs a thread: ") + error.what()};
 }
 
 Status Barrier::Sync() {
@@ -276,8 +312,8 @@ Status Barrier::Check() {
 Status Barrier::VerifyAtFirst() {
   const auto lost = FindLost();
   if (!lost.ok() || lost.value().empty()) return {};
-  return {SQLITE_BUSY, "the kernel does not have " + lost.value() +
-                           " (some code in this process opened and closed the file)"};
+  return {SQLITE_ERROR, "the kernel does not have " + lost.value() +
+                            " (some code in this process opened and closed the file)"};
 }
 
 // REQUIRES: mutex_ is held, and the barrier.
@@ -325,7 +361,7 @@ Status Barrier::WatchWalIndexes() {
     }
     if (!held.torn_since) held.torn_since = Clock::now();
     if (Clock::now() - *held.torn_since < kTornIsDead) continue;
-    if (!held.connection->WritersAreIdle() || !held.connection->WalIndexTorn()) continue;
+    if (!held.connection->WalIndexTornForGood()) continue;
     GiveUp(State::kLost, "lost: a writer died while it changed the wal-index of " +
                              held.connection->member().path + ", and recovery must run");
     return {SQLITE_ABORT, "barrier " + why_};
@@ -335,7 +371,8 @@ Status Barrier::WatchWalIndexes() {
 
 // REQUIRES: mutex_ is held.
 void Barrier::GiveUp(State state, std::string why) {
-  Close();
+  LetGo();
+  for (Held& held : held_) held.connection->Detach();
   state_ = state;
   why_ = std::move(why);
   ledger::BarrierBoard::Process().SetState(token_, state_);
@@ -367,6 +404,11 @@ Status Barrier::Prove() {
       if (Status status = WatchWalIndexes(); !status.ok()) return {status.code, why_};
       std::this_thread::sleep_for(milliseconds(1));
       now = held.connection->ReadFacts();
+    }
+    // By a writer that was stopped in the middle, and holds its lock: what is needed of the header
+    // has not changed, or the locks that keep it were lost.
+    if (!now.ok() && WorthAnotherTry(now.status())) {
+      now = held.connection->ReadFacts(&held.facts);
     }
     if (!now.ok()) return now.status();
     const std::string change = WhatChanged(held.facts, now.value(), kind_);

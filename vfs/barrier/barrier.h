@@ -50,9 +50,11 @@ class Barrier {
   using State = ledger::BarrierState;
 
   // Holds every lock on every database; else nothing.
-  //   SQLITE_BUSY       not within the timeout: says what was busy and, as the kernel tells, by
-  //   whom SQLITE_INTERRUPT  request.interrupted SQLITE_READONLY, SQLITE_MISUSE, SQLITE_NOTADB, …
-  //   it can never be had; at once
+  //
+  //   SQLITE_BUSY       not within the timeout: says what was busy, and who holds it now
+  //   SQLITE_INTERRUPT  request.interrupted() was true
+  //   SQLITE_READONLY, SQLITE_MISUSE, SQLITE_NOTADB, SQLITE_CORRUPT, SQLITE_ERROR
+  //                     it can never be had; at once
   static Result<std::shared_ptr<Barrier>> Acquire(const Request& request);
   // Lets go, without proof.
   ~Barrier();
@@ -88,7 +90,7 @@ class Barrier {
   void Close();
   Status Busy(const Status& last, const Request& request);
   void Post(const Request& request);
-  void WatchOver(std::chrono::milliseconds max_hold);
+  Status WatchOver(std::chrono::milliseconds max_hold);
 
   Status VerifyAtFirst();
   Status Verify();

@@ -1,4 +1,4 @@
-// The words of a barrier: its kind, its state, what it is asked for, what a copy consists of.
+// The words of a barrier: its kind, what it is to hold, what a copy consists of.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "barrier/private_connection.h"
 
 #include <array>
+#include <cstring>
 #include <string_view>
 
 #include "format/database_header.h"
@@ -61,7 +62,9 @@ Status PrivateConnection::OpenIn(const std::string& vfs) {
   Status status;
   for (const char* encoding : {"UTF-8", "UTF-16le", "UTF-16be"}) {
     status = Attach(vfs, encoding);
-    if (status.code != SQLITE_ERROR) break;
+    const bool other =
+        status.code == SQLITE_ERROR && status.message.find("text encoding") != std::string::npos;
+    if (!other) break;
   }
   if (!status.ok()) return status;
   status = Exec("PRAGMA barrier.locking_mode = normal; PRAGMA barrier.mmap_size = 0");
@@ -94,6 +97,12 @@ Status PrivateConnection::Attach(const std::string& vfs, const char* encoding) {
   sqlite3_busy_handler(db_, nullptr, nullptr);
   sqlite3_set_authorizer(db_, nullptr, nullptr);
   sqlite3_progress_handler(db_, 0, nullptr, nullptr);
+  sqlite3_commit_hook(db_, nullptr, nullptr);
+  sqlite3_rollback_hook(db_, nullptr, nullptr);
+  sqlite3_update_hook(db_, nullptr, nullptr);
+  sqlite3_wal_hook(db_, nullptr, nullptr);
+  if (HasTrace()) sqlite3_trace_v2(db_, 0, nullptr, nullptr);
+  sqlite3_limit(db_, SQLITE_LIMIT_ATTACHED, 1);
   sqlite3_extended_result_codes(db_, 1);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   // The schema is read, whatever it is; nothing of it is used.
@@ -161,7 +170,7 @@ Status PrivateConnection::Begin(Kind kind) {
   return {};
 }
 
-// A read transaction, and nothing of the schema: that could be anything.
+// A read transaction, for which nothing of the schema is looked at: that could be anything.
 Status PrivateConnection::OpenSnapshot() {
   if (Status status = Exec("BEGIN"); !status.ok()) return status;
   return Exec("PRAGMA barrier.schema_version");
@@ -239,9 +248,12 @@ void PrivateConnection::UnlockWriters() {
   writers_locked_ = false;
 }
 
-std::optional<Resource> PrivateConnection::Refused() const {
-  const auto refused = State().refused;
-  return refused ? std::optional(refused->resource) : std::nullopt;
+std::optional<Event> PrivateConnection::Refused() const { return State().refused; }
+
+void PrivateConnection::Detach() {
+  sqlite3_exec(db_, "DETACH barrier", nullptr, nullptr, nullptr);
+  file_ = nullptr;
+  wal_index_ = nullptr;
 }
 
 void PrivateConnection::LetGo() {
@@ -280,17 +292,27 @@ format::WalIndex PrivateConnection::WalIndex() const {
   return format::DecodeWalIndex(head);
 }
 
+std::uint32_t PrivateConnection::ReadWalIndex(std::size_t offset) const {
+  std::array<std::uint8_t, format::kWalIndexHeadBytes> head{};
+  ledger::CopyShared(wal_index_, head.data(), head.size());
+  std::uint32_t value = 0;
+  std::memcpy(&value, head.data() + offset, sizeof value);
+  return value;
+}
+
 bool PrivateConnection::WalIndexTorn() { return wal_ && !WalIndex().valid(); }
 
-bool PrivateConnection::WritersAreIdle() {
+bool PrivateConnection::WalIndexTornForGood() {
+  if (writers_locked_) return WalIndexTorn();
   if (!LockWriters().ok()) return false;
+  const bool torn = WalIndexTorn();
   UnlockWriters();
-  return true;
+  return torn;
 }
 
 // ---- facts ----
 
-Result<Facts> PrivateConnection::ReadFacts() {
+Result<Facts> PrivateConnection::ReadFacts(const Facts* header) {
   Facts facts;
   facts.wal = wal_;
   if (const auto database = kernel::StatPath(member_.path)) {
@@ -316,21 +338,23 @@ Result<Facts> PrivateConnection::ReadFacts() {
   constexpr int kLooks = 1000;
   format::WalIndex wal_index = WalIndex();
   for (int i = 0; i < kLooks && !wal_index.valid(); ++i) wal_index = WalIndex();
-  if (!wal_index.valid()) {
+  if (!wal_index.valid() && header == nullptr) {
     return Status{SQLITE_BUSY, member_.path + ": its wal-index is being written"};
   }
-  facts.max_frame = wal_index.max_frame;
-  facts.page_size = wal_index.page_size;
-  facts.salt1 = wal_index.salt1;
-  facts.salt2 = wal_index.salt2;
-  facts.backfilled = wal_index.backfilled;
-  facts.backfill_attempted = wal_index.backfill_attempted;
+  const bool valid = wal_index.valid();
+  facts.max_frame = valid ? wal_index.max_frame : header->max_frame;
+  facts.page_size = valid ? wal_index.page_size : header->page_size;
+  facts.salt1 = valid ? wal_index.salt1 : header->salt1;
+  facts.salt2 = valid ? wal_index.salt2 : header->salt2;
+  // Behind the header, and changed under the checkpoint lock alone.
+  facts.backfilled = ReadWalIndex(format::kBackfillOffset);
+  facts.backfill_attempted = ReadWalIndex(format::kBackfillAttemptedOffset);
   facts.shm = IdOf(member_.path + "-shm");
   if (const auto wal_file = kernel::StatPath(member_.path + "-wal")) {
     facts.wal_file = wal_file->id;
     facts.wal_file_bytes = wal_file->bytes;
   }
-  if (facts.max_frame > 0 && !IsTheWalInUse(wal_index)) {
+  if (facts.max_frame > 0 && valid && !IsTheWalInUse(wal_index)) {
     return Status{SQLITE_CORRUPT,
                   member_.path +
                       "-wal is not the WAL that its wal-index is of: it was deleted or "

@@ -22,6 +22,7 @@
 #include "barrier/facts.h"
 #include "barrier/kinds.h"
 #include "format/wal_index.h"
+#include "model/event.h"
 #include "model/resource.h"
 #include "model/status.h"
 #include "shim/shim_file.h"
@@ -66,22 +67,27 @@ class PrivateConnection {
   void UnlockWriters();
 
   // What was refused last; null where nothing was.
-  std::optional<Resource> Refused() const;
+  std::optional<Event> Refused() const;
   // In reverse, the snapshot last.
   void LetGo();
 
   // ---- while it is held ----
 
-  // SQLITE_BUSY where the wal-index is being written, or was left torn.
-  Result<Facts> ReadFacts();
+  // SQLITE_BUSY where the wal-index is being written, or was left torn; given `header`, what is in
+  // the wal-index header is taken from there then.
+  Result<Facts> ReadFacts(const Facts* header = nullptr);
   // What it holds, on the files that `facts` name.
   std::vector<NeededLock> NeededLocks(const Facts& facts) const;
   // Both files, as SQLite syncs them.
   Status Sync();
   // Whether the two copies of the wal-index header differ now.
   bool WalIndexTorn();
-  // Whether nobody holds the write lock. REQUIRES: nor does this.
-  bool WritersAreIdle();
+  // Whether they do while nobody is writing: for the length of the question it holds the write
+  // lock.
+  bool WalIndexTornForGood();
+  // Closes the database and lets SHARED go. Runs nothing of the host's, as closing the connection
+  // may. REQUIRES: LetGo(); after it, only the destructor.
+  void Detach();
 
  private:
   explicit PrivateConnection(Member member) : member_(std::move(member)) {}
@@ -98,6 +104,7 @@ class PrivateConnection {
   void Unlock(Resource resource, int mode);
   Status MapWalIndex();
   format::WalIndex WalIndex() const;
+  std::uint32_t ReadWalIndex(std::size_t offset) const;
   bool IsTheWalInUse(const format::WalIndex& wal_index);
 
   Member member_;

@@ -14,7 +14,6 @@ constexpr std::size_t kIsInitOffset = 12;
 constexpr std::size_t kPageSizeOffset = 14;
 constexpr std::size_t kDatabasePagesOffset = 20;
 constexpr std::size_t kChecksumOffset = 40;
-constexpr std::size_t kBackfillAttemptedOffset = 128;
 
 static_assert(kChecksumOffset + 2 * sizeof(std::uint32_t) == kHeaderCopyBytes);
 static_assert(2 * kHeaderCopyBytes == kBackfillOffset);

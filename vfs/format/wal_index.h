@@ -33,6 +33,7 @@ inline constexpr std::size_t kSaltOffset = 32;
 inline constexpr std::size_t kHeaderCopyBytes = 48;
 inline constexpr std::size_t kBackfillOffset = 96;
 inline constexpr std::size_t kReadMarkOffset = 100;
+inline constexpr std::size_t kBackfillAttemptedOffset = 128;
 
 enum class WalIndexState {
   kValid,    // both copies agree, the checksum is right, isInit is set

@@ -28,14 +28,14 @@ class ShimVfs;
 // Our own opcode for sqlite3_file_control(): stores the number of the connection (the tables'
 // column `connection`) in a std::uint64_t.
 inline constexpr int kFcntlConnection = 0x4c530001;
+// Stores the database's own settings in a settings::DatabaseSettings.
+inline constexpr int kFcntlSettings = 0x4c530002;
 // Stores what the connection holds and was refused in a ConnectionState.
 inline constexpr int kFcntlState = 0x4c530003;
 struct ConnectionState {
   ledger::HeldBits held;
   std::optional<Event> refused;  // the request that was refused last, until it is granted
 };
-// Stores the database's own settings in a settings::DatabaseSettings.
-inline constexpr int kFcntlSettings = 0x4c530002;
 
 class ShimFile {
  public:
