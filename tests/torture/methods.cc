@@ -12,14 +12,15 @@ using nlohmann::json;
 
 // ---- the controls ----
 
-// A connection with a as main and b as other, some SQL before the copy and some after it.
+// A connection with a as main and b as other, some SQL before the copy and some after it. What is
+// copied: of each database the files with these suffixes.
 class PlainSql : public Method {
  public:
-  PlainSql(const BankFiles& files, std::string before, std::string after)
+  PlainSql(const BankFiles& files, std::string before, std::string after,
+           const std::vector<std::string>& suffixes = {"", "-wal"})
       : bank_(files), before_(std::move(before)), after_(std::move(after)) {
     for (const std::string& path : {files.a, files.b}) {
-      files_.push_back({path, std::nullopt});
-      files_.push_back({path + "-wal", std::nullopt});
+      for (const std::string& suffix : suffixes) files_.push_back({path + suffix, std::nullopt});
     }
   }
 
@@ -162,10 +163,17 @@ class Barrier : public Method {
 std::unique_ptr<Method> MakeMethod(const std::string& name, const BankFiles& files,
                                    const std::string& copies) {
   const std::string read = kReadBoth;
+  if (name == "none") return std::make_unique<PlainSql>(files, "", "", std::vector<std::string>{});
   if (name == "naive") return std::make_unique<PlainSql>(files, "", "");
   if (name == "read-released") return std::make_unique<PlainSql>(files, read + "commit", "");
   if (name == "read-held") return std::make_unique<PlainSql>(files, read, "commit");
   if (name == "immediate") return std::make_unique<PlainSql>(files, "begin immediate", "rollback");
+  if (name == "immediate-alone") {
+    const std::string checkpoint =
+        "pragma main.wal_checkpoint(truncate); pragma other.wal_checkpoint(truncate);";
+    return std::make_unique<PlainSql>(files, checkpoint + "begin immediate", "rollback",
+                                      std::vector<std::string>{""});
+  }
   if (name == "backup") return std::make_unique<BackupApi>(files, copies);
   if (name == "ours") return std::make_unique<Barrier>(files);
   return nullptr;

@@ -48,12 +48,18 @@ class Method {
   std::vector<SourceFile> files_;
 };
 
-// naive, read-released, read-held, immediate, backup, ours. `copies`: where "backup" writes a.db
-// and b.db. Null for another name.
+inline constexpr const char* kMethods[] = {
+    "none",             // copies nothing: what the writers do by themselves
+    "naive",            // no lock at all
+    "read-released",    // a read transaction that is over before the copy
+    "read-held",        // …that lasts until after it
+    "immediate",        // BEGIN IMMEDIATE
+    "immediate-alone",  // …after a TRUNCATE checkpoint, and the -wal is not copied
+    "backup",           // sqlite3_backup_step
+    "ours"};
+
+// One of them; null for another name. `copies`: where "backup" writes a.db and b.db.
 std::unique_ptr<Method> MakeMethod(const std::string& name, const BankFiles& files,
                                    const std::string& copies);
-
-inline constexpr const char* kMethods[] = {"naive",     "read-released", "read-held",
-                                           "immediate", "backup",        "ours"};
 
 }  // namespace lockscope::torture

@@ -37,8 +37,10 @@ std::string Describe(const Options& options, const Totals& totals) {
                static_cast<long long>(totals.commits),
                static_cast<double>(totals.commits) / totals.seconds,
                static_cast<long long>(totals.writer_busy));
-  text += Line("longest stall, ms   %.1f; of it under a WAL snapshot: acquiring %.1f, held %.1f\n",
-               totals.longest_ms, totals.longest_acquiring_ms, totals.longest_held_ms);
+  text += Line(
+      "longest stall, ms   %.1f without a barrier; while a WAL snapshot was acquired %.1f, held "
+      "%.1f\n",
+      totals.longest_free_ms, totals.longest_acquiring_ms, totals.longest_held_ms);
   text += Line(
       "meanwhile           %lld checkpoints, %lld busy, %lld snapshots read, %lld closings"
       "\n",
@@ -68,7 +70,7 @@ nlohmann::json ToJson(const Options& options, const Totals& totals) {
           {"commits", totals.commits},
           {"window_seconds", totals.window_seconds},
           {"window_commits", totals.window_commits},
-          {"stall_ms_max", totals.longest_ms},
+          {"stall_free_ms_max", totals.longest_free_ms},
           {"stall_acquiring_ms_max", totals.longest_acquiring_ms},
           {"stall_held_ms_max", totals.longest_held_ms},
           {"live_complaints", totals.live_complaints},

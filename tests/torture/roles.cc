@@ -36,19 +36,22 @@ std::int64_t Overlap(std::int64_t begun, std::int64_t ended, std::int64_t from, 
 // A window that is being overwritten meanwhile would need 64 barriers during one transaction.
 void NoteStall(const SharedState& shared, WriterTotals& totals, std::int64_t begun,
                std::int64_t ended) {
-  KeepLargest(totals.longest_ns, ended - begun);
   const std::int64_t count = shared.windows_begun.load();
   const std::int64_t size = static_cast<std::int64_t>(shared.windows.size());
+  bool free = true;
   for (std::int64_t i = count - 1; i >= std::max<std::int64_t>(0, count - size); --i) {
     const Window& window = shared.windows[static_cast<std::size_t>(i % size)];
     const std::int64_t had = window.had.load();
     const std::int64_t over = window.over.load();
     if (over != 0 && over < begun) break;
+    free = false;
+    if (!window.writers_go_on) continue;
     const std::int64_t until = over != 0 ? over : ended;
     KeepLargest(totals.longest_acquiring_ns,
                 Overlap(begun, ended, window.asked.load(), had != 0 ? had : until));
     if (had != 0) KeepLargest(totals.longest_held_ns, Overlap(begun, ended, had, until));
   }
+  if (free) KeepLargest(totals.longest_free_ns, ended - begun);
 }
 
 class Writer {

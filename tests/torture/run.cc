@@ -79,6 +79,7 @@ class Torture {
     const int die = options_.calm ? 0 : Between(random_, 1, 100);
     plan.a = die <= 80;
     plan.b = die <= 60 || die > 80;
+    if (options_.method == "none") plan.a = plan.b = false;
     plan.reversed = Chance(random_, 50);
     plan.exact = options_.copies == "exact" || (options_.copies == "random" && Chance(random_, 50));
     return plan;
@@ -89,22 +90,21 @@ class Torture {
     if (Chance(random_, 10)) method_->Reopen(random_);
     copier_->Remove({CopyOf(setting_.files.a), CopyOf(setting_.files.b)});
     const Plan plan = Draw();
-    const bool writers_go_on =
-        options_.method != "ours" || (setting_.wal && plan.kind == "snapshot");
-    Window* window = writers_go_on ? NextWindow() : nullptr;
+    const bool writers_go_on = options_.calm || (setting_.wal && plan.kind == "snapshot");
+    Window& window = NextWindow(writers_go_on);
     const std::int64_t commits = Commits();
     const std::int64_t begun = NowNs();
     const bool held = method_->Begin(plan);
     const std::int64_t had = NowNs();
-    if (window != nullptr && held) window->had = had;
+    if (held) window.had = had;
     if (held) {
       Hold();
       const std::string violation = method_->End();
       if (!violation.empty()) Complain(totals_.false_violations, plan, "violation", violation);
     }
     const std::int64_t over = NowNs();
-    if (window != nullptr) {
-      window->over = over;
+    window.over = over;
+    if (writers_go_on) {
       totals_.window_seconds += static_cast<double>(over - begun) / kNsPerSecond;
       totals_.window_commits += Commits() - commits;
     }
@@ -127,6 +127,7 @@ class Torture {
 
   void Hold() {
     if (!method_->made_copies()) copier_->Copy(DrawJob());
+    if (options_.method == "none") usleep(100'000);
     if (!options_.calm && Chance(random_, 3)) usleep(200'000);
     if (options_.calm || !Chance(random_, 30)) return;
     try {
@@ -186,15 +187,16 @@ class Torture {
     }
   }
 
-  Window* NextWindow() {
+  Window& NextWindow(bool writers_go_on) {
     const std::int64_t number = shared().windows_begun.load();
     auto& windows = shared().windows;
     Window& window = windows[static_cast<std::size_t>(number) % windows.size()];
+    window.writers_go_on = writers_go_on;
     window.over = 0;
     window.had = 0;
     window.asked = NowNs();
     ++shared().windows_begun;
-    return &window;
+    return window;
   }
 
   std::string CopyOf(const std::string& path) const {
@@ -228,7 +230,7 @@ class Torture {
     for (const WriterTotals& writer : shared().writers) {
       totals_.writer_busy += writer.busy;
       const auto ms = [](const Counter& ns) { return static_cast<double>(ns.load()) / kNsPerMs; };
-      totals_.longest_ms = std::max(totals_.longest_ms, ms(writer.longest_ns));
+      totals_.longest_free_ms = std::max(totals_.longest_free_ms, ms(writer.longest_free_ns));
       totals_.longest_acquiring_ms =
           std::max(totals_.longest_acquiring_ms, ms(writer.longest_acquiring_ns));
       totals_.longest_held_ms = std::max(totals_.longest_held_ms, ms(writer.longest_held_ns));

@@ -29,7 +29,8 @@ struct Totals {
   std::int64_t checkpoints_busy = 0;
   std::int64_t snapshots_read = 0;
   std::int64_t closings = 0;
-  double longest_ms = 0;
+  // One transaction of a writer, as in WriterTotals.
+  double longest_free_ms = 0;
   double longest_acquiring_ms = 0;
   double longest_held_ms = 0;
   // From asking to the end, and what was committed meanwhile, where writers are to go on.

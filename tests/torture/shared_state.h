@@ -25,8 +25,9 @@ inline constexpr int kWriters = 2;
 inline constexpr int kReaders = 2;
 
 // When a barrier was asked for, had, and let go (0: not yet). The writers find the part of their
-// transactions in it. Only barriers under which writers are to go on are told here.
+// transactions in it.
 struct Window {
+  std::atomic<bool> writers_go_on{false};  // else they wait by design
   Counter asked{0};
   Counter had{0};
   Counter over{0};
@@ -36,9 +37,9 @@ struct WriterTotals {
   Counter commits{0};
   Counter rollbacks{0};
   Counter busy{0};  // SQLITE_BUSY in spite of a timeout of 20 s
-  // The longest transaction, its waiting included; the most that one spent while a barrier was
-  // being acquired, and while it was held.
-  Counter longest_ns{0};
+  // The longest transaction, its waiting included, while there was no barrier; the most that one
+  // spent while a barrier under which writers go on was being acquired, and while it was held.
+  Counter longest_free_ns{0};
   Counter longest_acquiring_ns{0};
   Counter longest_held_ns{0};
 };

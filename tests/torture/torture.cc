@@ -5,9 +5,12 @@
 // all with plain SQLite, each in a process of its own. Meanwhile barriers of random kinds are
 // acquired through the SQL functions, the files they list are copied by yet another process, and
 // every copy is opened and audited. With --method a control takes the barrier's place.
+#include <sqlite3.h>
+
 #include <cstdio>
 #include <exception>
 
+#include "controls.h"
 #include "run.h"
 
 int main(int argc, char** argv) {
@@ -18,7 +21,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    if (!options->json) std::printf("seed %u\n", options->seed);
+    if (!options->json) {
+      std::printf("SQLite %s, seed %u\n", sqlite3_libversion(), options->seed);
+      std::fflush(stdout);
+    }
+    if (options->controls) return RunControls(*options) ? 0 : 1;
     const Totals totals = Run(*options);
     if (options->json) {
       std::printf("%s\n", ToJson(*options, totals).dump().c_str());
