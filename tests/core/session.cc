@@ -34,7 +34,11 @@ const int kLogInstalled = sqlite3_config(
 std::string Column(sqlite3_stmt* statement, int column) {
   const int type = sqlite3_column_type(statement, column);
   if (type == SQLITE_NULL) return "NULL";
-  const auto* bytes = static_cast<const unsigned char*>(sqlite3_column_blob(statement, column));
+  // Text as UTF-8, whatever the database's encoding.
+  const auto* bytes =
+      type == SQLITE_BLOB
+          ? static_cast<const unsigned char*>(sqlite3_column_blob(statement, column))
+          : sqlite3_column_text(statement, column);
   const auto count = static_cast<std::size_t>(sqlite3_column_bytes(statement, column));
   if (type != SQLITE_BLOB) return {reinterpret_cast<const char*>(bytes), count};
   static constexpr std::string_view kDigits = "0123456789abcdef";

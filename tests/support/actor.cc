@@ -268,6 +268,10 @@ Actor::CheckpointResult Actor::Checkpoint(std::string_view name, std::string_vie
           .checkpointed_frames = std::stoi(row.at(2))};
 }
 
+Reply Actor::Backup(std::string_view name, std::string_view source) {
+  return Call(Joined({"backup", name, source}));
+}
+
 void Actor::Interrupt(std::string_view name) { Must(Joined({"interrupt", name})); }
 void Actor::Load(std::string_view name, std::string_view extension) {
   Must(Joined({"load", name, extension}));

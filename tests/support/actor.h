@@ -167,6 +167,9 @@ class Actor {
   };
   CheckpointResult Checkpoint(std::string_view name, std::string_view mode);
 
+  // sqlite3_backup of the main database of `source`, a path, onto the one of `name`, in one step.
+  Reply Backup(std::string_view name, std::string_view source);
+
   // sqlite3_interrupt, also while `name` is busy.
   void Interrupt(std::string_view name);
 

@@ -39,6 +39,7 @@
 //   checkpoint NAME MODE  passive | full | restart | truncate; answers busy, log frames,
 //   checkpointed
 //                         frames, as PRAGMA wal_checkpoint does: being busy is not an error
+//   backup NAME FILE      sqlite3_backup of FILE's main onto NAME's main, all of it in one step
 //   load NAME FILE        loads an extension; a NAME that is not open becomes a :memory: database
 //   close NAME            finalizes and closes
 // Commands of the process:
@@ -220,6 +221,7 @@ class Connection {
     if (verb == "next") return Next();
     if (verb == "finish") return Finish();
     if (verb == "checkpoint") return Checkpoint(text);
+    if (verb == "backup") return Backup(text);
     if (verb == "timeout") {
       Check(sqlite3_busy_timeout(database_, static_cast<int>(ToNumber(text))));
       return "";
@@ -328,6 +330,23 @@ class Connection {
   std::string Finish() {
     for (sqlite3_stmt* statement : open_statements_) sqlite3_finalize(statement);
     open_statements_.clear();
+    return "";
+  }
+
+  std::string Backup(const std::string& file) {
+    sqlite3* source = nullptr;
+    int rc = sqlite3_open_v2(file.c_str(), &source, SQLITE_OPEN_READONLY, nullptr);
+    sqlite3_backup* backup = nullptr;
+    if (rc == SQLITE_OK) backup = sqlite3_backup_init(database_, "main", source, "main");
+    if (rc == SQLITE_OK && backup == nullptr) rc = sqlite3_errcode(database_);
+    if (backup != nullptr) {
+      const int step = sqlite3_backup_step(backup, -1);
+      rc = sqlite3_backup_finish(backup);
+      // Being busy is an answer of the step alone.
+      if (rc == SQLITE_OK && step != SQLITE_DONE) rc = step;
+    }
+    sqlite3_close(source);
+    if (rc != SQLITE_OK) throw Failure(rc, sqlite3_errstr(rc));
     return "";
   }
 

@@ -1,0 +1,139 @@
+// Barriers that are refused because somebody else holds what they need: RefusalTest.
+//
+// Expected of each: SQLITE_BUSY; the message names the lock and its holder's pid, a process of
+// plain SQLite; afterwards this process holds no lock more than before; and once the other has
+// gone, the same barrier is granted.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "barrier/hosted.h"
+
+namespace lockscope::testing {
+namespace {
+
+struct Refusal {
+  std::string mode = "wal";
+  std::string kind = "snapshot";
+  std::function<void(Actor&, const std::string&)> hold;
+  std::string lock;  // that the message names
+};
+
+std::string PidWord(const Actor& actor) { return "pid " + std::to_string(actor.pid()) + " "; }
+
+void ExpectRefused(const Refusal& refusal) {
+  EachRound([&refusal](const TempDir& dir) {
+    CreateDatabase(dir / "a.db", {.journal_mode = refusal.mode});
+    Db host(dir / "a.db");
+    host.Exec("pragma user_version");
+    const bool locks_out_readers = refusal.lock == "database EXCLUSIVE";
+    if (locks_out_readers) host.Close();
+    Actor holder;
+    refusal.hold(holder, dir / "a.db");
+    Db fresh(dir / "a.db");
+    Db& asking = locks_out_readers ? fresh : host;
+    const auto before = OwnKernelLocks(dir / "a.db");
+    for (const int timeout_ms : {0, 30}) {
+      const Reply reply = asking.Try(BarrierSql({.kind = refusal.kind, .timeout_ms = timeout_ms}));
+      EXPECT_EQ(reply.code, SQLITE_BUSY) << reply;
+      EXPECT_NE(reply.message.find(PidWord(holder)), std::string::npos) << reply;
+      EXPECT_NE(reply.message.find(refusal.lock.substr(0, refusal.lock.find(' '))),
+                std::string::npos)
+          << reply;
+      EXPECT_EQ(OwnKernelLocks(dir / "a.db"), before);
+    }
+    holder.Kill();
+    const Reply granted = asking.Try(BarrierSql({.kind = refusal.kind}));
+    ASSERT_TRUE(granted.ok()) << granted;
+    EXPECT_EQ(Released(asking, granted.text()), "1");
+  });
+}
+
+void OpenAndRun(Actor& actor, const std::string& path, const std::string& sql) {
+  actor.Open("c", path);
+  actor.Exec("c", sql);
+}
+
+TEST(RefusalTest, WriterOfAWal) {
+  for (const std::string kind : {"write", "exclusive"}) {
+    ExpectRefused(
+        {.kind = kind,
+         .hold = [](Actor& a, const std::string& p) { OpenAndRun(a, p, "begin immediate"); },
+         .lock = "wal-write"});
+  }
+}
+
+TEST(RefusalTest, CheckpointerOfAWal) {
+  ExpectRefused({.hold =
+                     [](Actor& actor, const std::string& path) {
+                       OpenAndRun(actor, path, TransactionsSql(2));
+                       actor.PauseAt("after shm-lock ckpt exclusive");
+                       static_cast<void>(actor.Start("c", "pragma wal_checkpoint"));
+                       actor.AwaitPoint();
+                     },
+                 .lock = "wal-checkpoint"});
+}
+
+TEST(RefusalTest, WriterInARollbackMode) {
+  for (const std::string kind : {"snapshot", "write", "exclusive"}) {
+    ExpectRefused(
+        {.mode = "delete",
+         .kind = kind,
+         .hold = [](Actor& a, const std::string& p) { OpenAndRun(a, p, "begin immediate"); },
+         .lock = "database"});
+  }
+}
+
+TEST(RefusalTest, ReaderInARollbackModeInTheWayOfExclusive) {
+  ExpectRefused(
+      {.mode = "delete",
+       .kind = "exclusive",
+       .hold = [](Actor& a,
+                  const std::string& p) { OpenAndRun(a, p, "begin; select count(*) from t"); },
+       .lock = "database"});
+}
+
+// A writer is no obstacle to a snapshot of one database, and to one of two it is.
+// Expected: as said; the message names the database and the writer.
+TEST(RefusalTest, WriterOfOneOfTwoDatabases) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    CreateDatabase(dir / "b.db");
+    Actor writer;
+    OpenAndRun(writer, dir / "b.db", "begin immediate");
+    Db host(dir / "a.db");
+    host.Exec("attach " + Quote(dir / "b.db") + " as b; select count(*) from b.t, main.t");
+    const auto before = OwnKernelLocks(dir / "a.db");
+    const Reply reply = host.Try(BarrierSql({.timeout_ms = 30}));
+    EXPECT_EQ(reply.code, SQLITE_BUSY);
+    EXPECT_NE(reply.message.find("b.db: wal-write is busy"), std::string::npos) << reply;
+    EXPECT_NE(reply.message.find(PidWord(writer)), std::string::npos) << reply;
+    EXPECT_EQ(reply.message.find("a.db"), std::string::npos) << reply;
+    EXPECT_EQ(OwnKernelLocks(dir / "a.db"), before);
+    const std::string token = host.Value(BarrierSql({.schemas = "b"}));
+    EXPECT_EQ(Released(host, token), "1");
+  });
+}
+
+// Expected: a second barrier is refused, and says that this process holds the first.
+TEST(RefusalTest, AnotherBarrier) {
+  EachRound([](const TempDir& dir) {
+    for (const std::string mode : {"wal", "delete"}) {
+      CreateDatabase(dir / mode, {.journal_mode = mode});
+      HostProcess other;
+      other.Open("h", dir / mode);
+      other.Exec("h", BarrierSql());
+      Db host(dir / mode);
+      host.Exec("select count(*) from t");
+      const auto before = OwnKernelLocks(dir / mode);
+      const Reply reply = host.Try(BarrierSql({.timeout_ms = 30}));
+      EXPECT_EQ(reply.code, SQLITE_BUSY);
+      EXPECT_NE(reply.message.find(PidWord(other)), std::string::npos) << reply;
+      EXPECT_EQ(OwnKernelLocks(dir / mode), before);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace lockscope::testing
