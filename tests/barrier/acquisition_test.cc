@@ -149,6 +149,44 @@ TEST(AcquisitionTest, OddFileNamesArePassedOn) {
   });
 }
 
+// SQLite attaches only databases of one encoding to each other.
+// Expected: the encoding is no matter to a barrier.
+TEST(AcquisitionTest, EveryTextEncodingIsServed) {
+  EachRound([](const TempDir& dir) {
+    for (const std::string encoding : {"UTF-8", "UTF-16le", "UTF-16be"}) {
+      for (const std::string mode : {"wal", "delete"}) {
+        SCOPED_TRACE(encoding + " " + mode);
+        Db host(dir / (encoding + mode));
+        host.Exec("pragma encoding = " + Quote(encoding) + "; pragma journal_mode = " + mode +
+                  "; create table t(v int); insert into t values(0)");
+        const std::string token = host.Value(BarrierSql());
+        EXPECT_EQ(Verdict(CopyListed(host, token, dir / ("copy" + encoding + mode), Copy::kExact)),
+                  "ok 0 1");
+        EXPECT_EQ(Released(host, token), "1");
+      }
+    }
+  });
+}
+
+// A schema that this SQLite does not understand, a table of a module that is not loaded: nobody
+// needs it to copy files.
+// Expected: the barrier is had.
+TEST(AcquisitionTest, SchemaIsNotRead) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    {
+      Actor writer;
+      writer.Open("w", dir / "a.db");
+      writer.Exec("w",
+                  "pragma writable_schema = 1; update sqlite_schema set sql = 'create table t(\"' "
+                  "where name = 't'");
+    }
+    Db host(dir / "a.db");
+    const std::string token = host.Value(BarrierSql());
+    EXPECT_EQ(Released(host, token), "1");
+  });
+}
+
 // A file of no bytes is a database.
 // Expected: the barrier is had, and keeps writers out as RESERVED does.
 TEST(AcquisitionTest, EmptyFileIsADatabase) {
@@ -236,6 +274,82 @@ TEST(AcquisitionTest, TruncateCheckpointerThatWaitsForAnOldReaderComesThrough) {
 
 TEST(AcquisitionTest, TruncateCheckpointerThatWaitsForAReaderToLeaveTheWalComesThrough) {
   EachRound([](const TempDir& dir) { TruncateMeetsBarrier(dir, false); });
+}
+
+// EXCLUSIVE in a rollback mode, and exclusive locking mode of a WAL: nobody can even read. The
+// holder goes away within the timeout.
+// Expected: the barrier waits for it and is had.
+TEST(AcquisitionTest, DatabaseThatNobodyMayReadIsWaitedFor) {
+  EachRound([](const TempDir& dir) {
+    for (const std::string mode : {"wal", "delete"}) {
+      SCOPED_TRACE(mode);
+      CreateDatabase(dir / mode, {.journal_mode = mode});
+      auto holder = std::make_unique<Actor>();
+      holder->Open("c", dir / mode);
+      holder->Exec("c",
+                   "pragma locking_mode = exclusive; begin exclusive; update t set v = v; commit");
+      Db host(dir / mode);
+      std::thread end([&holder] {
+        std::this_thread::sleep_for(milliseconds(100));
+        holder->Kill();
+      });
+      const Reply token = host.Try(BarrierSql({.timeout_ms = 20'000}));
+      end.join();
+      ASSERT_TRUE(token.ok()) << token;
+      EXPECT_EQ(Released(host, token.text()), "1");
+    }
+  });
+}
+
+// Three threads of this process and two other processes, on the same two databases in different
+// orders, of all kinds.
+// Expected: all are had in the end, one after the other.
+TEST(AcquisitionTest, SeveralBarriersInDifferentOrdersAllComeThrough) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    CreateDatabase(dir / "b.db", {.journal_mode = "delete"});
+    CreateDatabase(dir / "c.db");
+    const std::string attach[] = {
+        "attach " + Quote(dir / "a.db") + " as a; attach " + Quote(dir / "b.db") +
+            " as b; attach " + Quote(dir / "c.db") + " as c",
+        "attach " + Quote(dir / "c.db") + " as c; attach " + Quote(dir / "b.db") +
+            " as b; attach " + Quote(dir / "a.db") + " as a",
+        "attach " + Quote(dir / "b.db") + " as b; attach " + Quote(dir / "a.db") +
+            " as a; attach " + Quote(dir / "c.db") + " as c"};
+    const std::string kinds[] = {"snapshot", "write", "exclusive"};
+    constexpr int kEach = 3;
+    HostProcess others[2];
+    std::vector<Answer> answers;
+    for (int i = 0; i < 2; ++i) {
+      others[i].Open("h", ":memory:");
+      others[i].Exec("h", attach[i]);
+      for (int k = 0; k < kEach; ++k) {
+        const std::string barrier =
+            BarrierSql({.kind = kinds[(i + k) % 3], .timeout_ms = 20'000}).substr(7);
+        answers.push_back(
+            others[i].Start("h", "select lockscope_barrier_release((select " + barrier + "))"));
+      }
+    }
+    std::vector<std::string> failures(3);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&, i] {
+        Db host(":memory:");
+        host.Exec(attach[i]);
+        for (int k = 0; k < kEach; ++k) {
+          const Reply token =
+              host.Try(BarrierSql({.kind = kinds[(i + k) % 3], .timeout_ms = 20'000}));
+          if (!token.ok()) failures[i] += Answered(token) + "\n";
+          if (!token.ok()) continue;
+          const std::string released = Released(host, token.text());
+          if (released != "1") failures[i] += released + "\n";
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const std::string& failure : failures) EXPECT_EQ(failure, "");
+    for (Answer& answer : answers) EXPECT_EQ(Answered(answer.Wait()), "1");
+  });
 }
 
 // ---- Its end ----

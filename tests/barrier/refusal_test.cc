@@ -75,6 +75,23 @@ TEST(RefusalTest, CheckpointerOfAWal) {
                  .lock = "wal-checkpoint"});
 }
 
+TEST(RefusalTest, ExclusiveLockingModeOnAWal) {
+  ExpectRefused({.hold =
+                     [](Actor& a, const std::string& p) {
+                       OpenAndRun(a, p, "pragma locking_mode = exclusive; update t set v = v");
+                     },
+                 .lock = "database EXCLUSIVE"});
+}
+
+TEST(RefusalTest, ExclusiveLockingModeInARollbackMode) {
+  ExpectRefused({.mode = "delete",
+                 .hold =
+                     [](Actor& a, const std::string& p) {
+                       OpenAndRun(a, p, "pragma locking_mode = exclusive; update t set v = v");
+                     },
+                 .lock = "database EXCLUSIVE"});
+}
+
 TEST(RefusalTest, WriterInARollbackMode) {
   for (const std::string kind : {"snapshot", "write", "exclusive"}) {
     ExpectRefused(
@@ -92,6 +109,23 @@ TEST(RefusalTest, ReaderInARollbackModeInTheWayOfExclusive) {
        .hold = [](Actor& a,
                   const std::string& p) { OpenAndRun(a, p, "begin; select count(*) from t"); },
        .lock = "database"});
+}
+
+// A reader is not in the way of RESERVED.
+// Expected: only the writer is named.
+TEST(RefusalTest, BystanderIsNotNamed) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db", {.journal_mode = "delete"});
+    Actor reader;
+    OpenAndRun(reader, dir / "a.db", "begin; select count(*) from t");
+    Actor writer;
+    OpenAndRun(writer, dir / "a.db", "begin immediate");
+    Db host(dir / "a.db");
+    const Reply reply = host.Try(BarrierSql({.timeout_ms = 0}));
+    EXPECT_EQ(reply.code, SQLITE_BUSY);
+    EXPECT_NE(reply.message.find(PidWord(writer)), std::string::npos) << reply;
+    EXPECT_EQ(reply.message.find(PidWord(reader)), std::string::npos) << reply;
+  });
 }
 
 // A writer is no obstacle to a snapshot of one database, and to one of two it is.
