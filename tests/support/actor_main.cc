@@ -459,9 +459,9 @@ class Process {
 
  private:
   static bool BelongsToConnection(std::string_view verb) {
-    constexpr std::array<std::string_view, 11> kVerbs = {
-        "open",   "openro",  "exec",       "query", "step", "next",
-        "finish", "timeout", "checkpoint", "load",  "close"};
+    constexpr std::array<std::string_view, 12> kVerbs = {
+        "open",   "openro",  "exec",   "query",      "step", "next",
+        "finish", "timeout", "backup", "checkpoint", "load", "close"};
     for (const std::string_view candidate : kVerbs) {
       if (verb == candidate) return true;
     }
