@@ -16,6 +16,12 @@ enum Exit : int {
   kExitWell = 0,
   kExitWrong = 1,  // something is wrong: a danger or a warning, a database that cannot be looked at
   kExitUsage = 2,
+  kExitTryAgain = 75,      // no barrier in time (EX_TEMPFAIL)
+  kExitOver = 124,         // the hold time is over; this and the others as timeout(1) has them
+  kExitFailed = 125,       // lockscope failed, or the barrier was violated
+  kExitNotRunnable = 126,  // the command to run
+  kExitNotFound = 127,
+  kExitSignal = 128,  // and the signal that ended it
 };
 
 // What the command line asked for; run once all of it has been read. Returns the exit status.
@@ -27,7 +33,10 @@ void AddLocks(CLI::App& app, Action& action);
 void AddSnapshots(CLI::App& app, Action& action);
 void AddWal(CLI::App& app, Action& action);
 void AddWhy(CLI::App& app, Action& action);
+void AddBarriers(CLI::App& app, Action& action);
 void AddShell(CLI::App& app, Action& action);
+void AddExec(CLI::App& app, Action& action);
+void AddCopy(CLI::App& app, Action& action);
 
 // One line on stderr: "lockscope: " and the text, made Visible.
 void Complain(std::string_view text);

@@ -9,7 +9,7 @@ namespace lockscope::tools {
 namespace {
 
 bool StartsAnother(const std::vector<std::string>& words) {
-  static constexpr std::array<std::string_view, 1> kCommands = {"shell"};
+  static constexpr std::array<std::string_view, 2> kCommands = {"shell", "exec"};
   return !words.empty() &&
          std::find(kCommands.begin(), kCommands.end(), words.front()) != kCommands.end();
 }

@@ -12,8 +12,8 @@ struct CommandLine {
   bool dashes = false;                  // there was a `--`
 };
 
-// Of the commands that start another program (`shell`) nothing behind `--` is lockscope's; of the
-// others `--` only says that names follow, and stays among their words.
+// Of the commands that start another program (`shell`, `exec`) nothing behind `--` is lockscope's;
+// of the others `--` only says that names follow, and stays among their words.
 //
 // A name in brackets, which CLI11 would take for a list, gets "./" before it and stays the same.
 CommandLine Split(int argc, const char* const* argv);

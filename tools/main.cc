@@ -1,7 +1,8 @@
-// lockscope: shows who holds which lock on an SQLite database. Each command has a file of its own.
+// lockscope: shows who holds which lock on an SQLite database, and holds barriers. Each command has
+// a file of its own.
 //
-// No command opens the database with SQLite, and this program is not even linked with it: whoever
-// closes a database last would checkpoint it and delete its WAL.
+// No command that only looks opens the database with SQLite: whoever closes a database last would
+// checkpoint it and delete its WAL. The commands that hold a barrier do, without checkpoint.
 #include <clocale>
 #include <exception>
 #include <sstream>
@@ -45,7 +46,10 @@ int Main(int argc, char** argv) {
   AddSnapshots(app, action);
   AddWal(app, action);
   AddWhy(app, action);
+  AddBarriers(app, action);
   AddShell(app, action);
+  AddExec(app, action);
+  AddCopy(app, action);
   try {
     // CLI11 takes its words from the back.
     app.parse(std::vector<std::string>(line.own.rbegin(), line.own.rend()));

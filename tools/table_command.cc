@@ -90,7 +90,7 @@ void AddTable(CLI::App& app, Action& action, const TableCommand& command) {
   subcommand->add_option("DB", options->databases, "database files")->required();
   subcommand->add_flag("--json", options->json, "one JSON array, for programs");
   subcommand->footer(
-      std::string("The columns are those of the table lockscope_") + command.table +
+      std::string(command.note) + "The columns are those of the table lockscope_" + command.table +
       ".\nExit status: 0, also without rows; 1 a database cannot be read or is none; "
       "2 usage.");
   subcommand->callback([&action, &command, options] {

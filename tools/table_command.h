@@ -22,7 +22,8 @@ struct TableCommand {
   const char* table;        // its name is the command's
   const char* description;  // one line
   std::span<const ShownColumn> shown;
-  const char* nothing;  // said of a database without a row: "nobody holds a lock on"
+  const char* nothing;    // said of a database without a row: "nobody holds a lock on"
+  const char* note = "";  // lines for its --help
 };
 
 // `command` must live for ever.

@@ -1,0 +1,133 @@
+#include "child.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+
+#include "command.h"
+#include "unique_fd.h"
+
+namespace lockscope::tools {
+namespace {
+
+std::vector<pid_t> ChildrenOf(pid_t pid) {
+  std::vector<pid_t> children;
+  const std::string process = std::to_string(pid);
+  // What forks in another of its threads than the first is left out.
+  std::ifstream list("/proc/" + process + "/task/" + process + "/children");
+  for (pid_t child = 0; list >> child;) children.push_back(child);
+  return children;
+}
+
+// `first` and all that stem from this process, parents before their children. Where the kernel does
+// not list children, `first` alone.
+std::vector<pid_t> Descendants(pid_t first) {
+  std::vector<pid_t> all = ChildrenOf(getpid());
+  if (all.empty()) return {first};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::vector<pid_t> more = ChildrenOf(all[i]);
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
+}
+
+// In the child: only what is safe there. Returns where it cannot be run.
+int Become(char* const* argv, pid_t parent, const sigset_t& mask) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // The parent may have died before that.
+  if (getppid() != parent) raise(SIGKILL);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  execvp(argv[0], argv);
+  return errno;
+}
+
+int ReadError(int fd) {
+  int error = 0;
+  ssize_t count = -1;
+  do {
+    count = read(fd, &error, sizeof error);
+  } while (count < 0 && errno == EINTR);
+  return count == static_cast<ssize_t>(sizeof error) ? error : 0;
+}
+
+}  // namespace
+
+Child::Child(std::vector<std::string> argv, const sigset_t& mask) {
+  std::vector<char*> words;
+  for (std::string& word : argv) words.push_back(word.data());
+  words.push_back(nullptr);
+  std::array<int, 2> ends = {-1, -1};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+    start_error_ = errno;
+    return;
+  }
+  const UniqueFd told(ends[0]);
+  UniqueFd tell(ends[1]);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) {
+    start_error_ = errno;
+    return;
+  }
+  if (pid == 0) {
+    const int error = Become(words.data(), parent, mask);
+    (void)!write(tell.get(), &error, sizeof error);
+    _exit(kExitNotRunnable);
+  }
+  tell.Reset();
+  start_error_ = ReadError(told.get());
+  if (start_error_ == 0) {
+    pid_ = pid;
+  } else {
+    waitpid(pid, nullptr, 0);
+  }
+}
+
+Child::~Child() {
+  if (!started() || Ended()) return;
+  Stop(SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+// Orphans that came to this process, too.
+void Child::Reap() {
+  int status = 0;
+  for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    if (pid != pid_) continue;
+    ended_ = true;
+    wait_status_ = status;
+  }
+}
+
+bool Child::Ended() {
+  Reap();
+  return ended_;
+}
+
+int Child::Status() const {
+  return WIFSIGNALED(wait_status_) ? kExitSignal + WTERMSIG(wait_status_)
+                                   : WEXITSTATUS(wait_status_);
+}
+
+bool Child::AllEnded() { return Ended() && ChildrenOf(getpid()).empty(); }
+
+void Child::Pass(const siginfo_t& signal) const {
+  if (ended_) return;
+  const bool from_terminal = signal.si_code == SI_KERNEL &&
+                             (signal.si_signo == SIGINT || signal.si_signo == SIGQUIT) &&
+                             getpgid(pid_) == getpgrp();
+  if (!from_terminal) kill(pid_, signal.si_signo);
+}
+
+void Child::Stop(int signal) {
+  if (AllEnded()) return;
+  for (const pid_t pid : Descendants(pid_)) kill(pid, signal);
+}
+
+}  // namespace lockscope::tools

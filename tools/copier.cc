@@ -1,0 +1,189 @@
+#include "copier.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+namespace lockscope::tools {
+namespace {
+
+Status Failed(const std::string& name, int error = errno) {
+  return {SQLITE_IOERR, name + ": " + std::generic_category().message(error)};
+}
+
+Status OutOfDate(const ListedFile& file, const char* what) {
+  return {SQLITE_ABORT, file.path + " " + what + ": the manifest is out of date"};
+}
+
+// The file listed, and no other.
+Status OpenListed(const ListedFile& file, UniqueFd& source, mode_t& mode) {
+  source =
+      UniqueFd(open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW));
+  if (!source.valid()) return Failed(file.path);
+  struct stat facts = {};
+  if (fstat(source.get(), &facts) != 0) return Failed(file.path);
+  if (!S_ISREG(facts.st_mode)) return OutOfDate(file, "is no regular file");
+  if (FileId{.device = facts.st_dev, .inode = facts.st_ino} != file.id) {
+    return OutOfDate(file, "is another file than the one listed");
+  }
+  mode = facts.st_mode & 0777U;
+  return {};
+}
+
+Status WriteAll(int fd, const char* bytes, std::size_t count, const std::string& name) {
+  while (count > 0) {
+    const ssize_t written = write(fd, bytes, count);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return Failed(name);
+    bytes += written;
+    count -= static_cast<std::size_t>(written);
+  }
+  return {};
+}
+
+// By the kernel, which shares blocks where the file system can, as long as it does any; how many
+// bytes are left to copy.
+std::uint64_t CopyInKernel(int from, int to, std::uint64_t bytes) {
+  constexpr std::uint64_t kAtOnce = 1U << 30U;
+  while (bytes > 0) {
+    const auto count = static_cast<std::size_t>(std::min(bytes, kAtOnce));
+    const ssize_t copied = copy_file_range(from, nullptr, to, nullptr, count, 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied <= 0) break;
+    bytes -= static_cast<std::uint64_t>(copied);
+  }
+  return bytes;
+}
+
+Status CopyBytes(const ListedFile& file, int from, int to, const std::string& name) {
+  std::uint64_t left = CopyInKernel(from, to, file.bytes);
+  std::vector<char> buffer(left > 0 ? 1U << 18U : 0);
+  while (left > 0) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size()));
+    const ssize_t got = read(from, buffer.data(), count);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Failed(file.path);
+    if (got == 0) return OutOfDate(file, "is shorter than listed");
+    const auto got_bytes = static_cast<std::size_t>(got);
+    if (Status status = WriteAll(to, buffer.data(), got_bytes, name); !status.ok()) return status;
+    left -= got_bytes;
+  }
+  return {};
+}
+
+bool IsFile(int folder, const std::string& name, const FileId& id) {
+  struct stat facts = {};
+  return fstatat(folder, name.c_str(), &facts, 0) == 0 &&
+         FileId{.device = facts.st_dev, .inode = facts.st_ino} == id;
+}
+
+// A name that nobody has, short enough for every file system.
+UniqueFd CreateTemporary(int folder, std::string& name) {
+  for (int number = 0;; ++number) {
+    name = ".lockscope-" + std::to_string(getpid()) + "-" + std::to_string(number) + ".tmp";
+    UniqueFd file(openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (file.valid() || errno != EEXIST) return file;
+  }
+}
+
+}  // namespace
+
+Result<Copier> Copier::Into(const std::string& folder) {
+  if (mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) {
+    return Status{SQLITE_CANTOPEN, "cannot make the folder " + folder + ": " +
+                                       std::generic_category().message(errno)};
+  }
+  UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return Status{SQLITE_CANTOPEN,
+                  "cannot copy into " + folder + ": " + std::generic_category().message(errno)};
+  }
+  return Copier(folder, std::move(fd));
+}
+
+Copier::~Copier() {
+  for (const Copied& copied : copied_) {
+    if (!copied.temporary.empty()) unlinkat(folder_.get(), copied.temporary.c_str(), 0);
+  }
+}
+
+Status Copier::Fail(const std::string& name) const { return Failed(name_ + "/" + name); }
+
+Status Copier::Copy(const ListedFile& file) {
+  UniqueFd source;
+  mode_t mode = 0;
+  if (Status status = OpenListed(file, source, mode); !status.ok()) return status;
+  if (IsFile(folder_.get(), file.name, file.id)) {
+    return {SQLITE_MISUSE, file.path + " cannot be copied onto itself"};
+  }
+  copied_.push_back({.temporary = {}, .name = file.name, .wal = file.wal});
+  std::string temporary;
+  const UniqueFd target = CreateTemporary(folder_.get(), temporary);
+  if (!target.valid()) return Fail(temporary);
+  copied_.back().temporary = temporary;
+  const std::string shown = name_ + "/" + file.name;
+  if (Status status = CopyBytes(file, source.get(), target.get(), shown); !status.ok()) {
+    return status;
+  }
+  if (fchmod(target.get(), mode) != 0 || fsync(target.get()) != 0) return Failed(shown);
+  return {};
+}
+
+Status Copier::Remove(const std::string& name, bool& was_there) {
+  was_there = unlinkat(folder_.get(), name.c_str(), 0) == 0;
+  return was_there || errno == ENOENT ? Status{} : Fail(name);
+}
+
+Status Copier::Place(Copied& copied) {
+  const int folder = folder_.get();
+  if (renameat(folder, copied.temporary.c_str(), folder, copied.name.c_str()) != 0) {
+    return Fail(copied.name);
+  }
+  copied.temporary.clear();
+  return {};
+}
+
+// A database and a WAL that do not belong together must never meet, also where the machine fails in
+// between: where there is a file beside the database, before or after, the old database goes first
+// and the new one comes last.
+Result<std::vector<std::string>> Copier::Finish() {
+  std::vector<std::string> removed;
+  const auto wal_of = [this](const std::string& database) {
+    return std::find_if(copied_.begin(), copied_.end(), [&database](const Copied& copied) {
+      return copied.wal && copied.name == database + "-wal";
+    });
+  };
+  for (Copied& database : copied_) {
+    if (database.wal) continue;
+    const auto wal = wal_of(database.name);
+    std::vector<std::string> beside;
+    for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+      struct stat facts = {};
+      const std::string name = database.name + suffix;
+      if (fstatat(folder_.get(), name.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0) {
+        beside.push_back(name);
+      }
+    }
+    bool was_there = false;
+    if (!beside.empty() || wal != copied_.end()) {
+      if (Status status = Remove(database.name, was_there); !status.ok()) return status;
+    }
+    for (const std::string& name : beside) {
+      if (Status status = Remove(name, was_there); !status.ok()) return status;
+      if (was_there && (wal == copied_.end() || wal->name != name)) removed.push_back(name);
+    }
+    if (wal != copied_.end()) {
+      if (Status status = Place(*wal); !status.ok()) return status;
+    }
+    if (Status status = Place(database); !status.ok()) return status;
+  }
+  if (fsync(folder_.get()) != 0) return Failed(name_);
+  return removed;
+}
+
+}  // namespace lockscope::tools
