@@ -277,6 +277,35 @@ TEST(OwnerTest, KilledProcessLeavesNothing) {
   });
 }
 
+// Killed at each of the locks that it takes.
+// Expected: as if it had never been there.
+TEST(OwnerTest, ProcessKilledWhileItAcquiresLeavesNothing) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    Actor writer;
+    writer.Open("w", dir / "a.db");
+    writer.Exec("w", "pragma wal_autocheckpoint = 0");
+    for (const std::string point :
+         {"after shm-lock read0 shared", "after shm-lock ckpt exclusive",
+          "after shm-lock read1 shared", "after shm-lock write exclusive"}) {
+      SCOPED_TRACE(point);
+      writer.Exec("w", TransactionsSql(1));
+      ASSERT_FALSE(writer.Checkpoint("w", "full").busy);
+      HostProcess host;
+      host.Open("h", dir / "a.db");
+      host.PauseAt(point);
+      static_cast<void>(host.Start("h", BarrierSql({.kind = "write"})));
+      host.AwaitPoint();
+      host.Kill();
+      EXPECT_EQ(KernelLocks(dir / "a.db", host.pid()), std::vector<std::string>());
+      EXPECT_TRUE(writer.Try("w", TransactionsSql(1)).ok());
+      EXPECT_FALSE(writer.Checkpoint("w", "truncate").busy);
+    }
+    writer.Quit();
+    EXPECT_EQ(Verdict(dir / "a.db"), "ok 0 208");
+  });
+}
+
 // lockscope_init() again, as a second .load does it.
 // Expected: the connection keeps its barriers.
 TEST(OwnerTest, SecondInitKeepsBarriers) {

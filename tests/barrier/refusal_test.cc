@@ -5,6 +5,7 @@
 // gone, the same barrier is granted.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -125,6 +126,78 @@ TEST(RefusalTest, BystanderIsNotNamed) {
     EXPECT_EQ(reply.code, SQLITE_BUSY);
     EXPECT_NE(reply.message.find(PidWord(writer)), std::string::npos) << reply;
     EXPECT_EQ(reply.message.find(PidWord(reader)), std::string::npos) << reply;
+  });
+}
+
+// Another process recovers the WAL, and takes its time.
+// Expected: refused in the time given, and not when SQLite's own patience (10 s) ends.
+TEST(RefusalTest, RecoveryOfAWal) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    LeaveWalToRecover(dir / "a.db");
+    Actor recovering;
+    recovering.PauseAt("after shm-lock recover exclusive");
+    recovering.Open("c", dir / "a.db");
+    Answer rows = recovering.Start("c", "select count(*) from t");
+    recovering.AwaitPoint();
+    Db host(dir / "a.db");
+    for (const int timeout_ms : {0, 50}) {
+      const StopWatch watch;
+      const Reply reply = host.Try(BarrierSql({.timeout_ms = timeout_ms}));
+      EXPECT_EQ(reply.code, SQLITE_BUSY) << reply;
+      EXPECT_NE(reply.message.find("wal-recover is busy"), std::string::npos) << reply;
+      EXPECT_NE(reply.message.find(PidWord(recovering)), std::string::npos) << reply;
+      EXPECT_LE(watch.Elapsed(), std::chrono::milliseconds(1000));
+      EXPECT_EQ(OwnKernelLocks(dir / "a.db"), std::vector<std::string>());
+    }
+    recovering.Continue();
+    EXPECT_TRUE(rows.Wait().ok());
+    EXPECT_EQ(Released(host, host.Value(BarrierSql())), "1");
+  });
+}
+
+// Another process rolls a hot journal back.
+TEST(RefusalTest, RecoveryOfAHotJournal) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db", {.journal_mode = "delete"});
+    LeaveHotJournal(dir / "a.db");
+    Actor recovering;
+    recovering.PauseAt("after lock exclusive");
+    recovering.Open("c", dir / "a.db");
+    Answer rows = recovering.Start("c", "select count(*) from t");
+    recovering.AwaitPoint();
+    Db host(dir / "a.db");
+    const Reply reply = host.Try(BarrierSql({.timeout_ms = 30}));
+    EXPECT_EQ(reply.code, SQLITE_BUSY) << reply;
+    EXPECT_NE(reply.message.find(PidWord(recovering)), std::string::npos) << reply;
+    EXPECT_EQ(OwnKernelLocks(dir / "a.db"), std::vector<std::string>());
+    recovering.Continue();
+    EXPECT_TRUE(rows.Wait().ok());
+    const std::string token = host.Value(BarrierSql());
+    EXPECT_EQ(Verdict(CopyListed(host, token, dir / "copy", Copy::kExact)), "ok 0 200");
+    EXPECT_EQ(Released(host, token), "1");
+  });
+}
+
+// Every read slot of the first database is in use, so that SQLite is refused what it would like to
+// have there, and does without; the second one is what the barrier cannot have.
+// Expected: only the second is named.
+TEST(RefusalTest, RefusalThatSqliteDoesWithoutIsNotNamed) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    CreateDatabase(dir / "b.db");
+    const auto readers = HoldReadSlots(dir / "a.db");
+    Actor last;
+    OpenAndRun(last, dir / "a.db", TransactionsSql(1));
+    Actor writer;
+    OpenAndRun(writer, dir / "b.db", "begin immediate");
+    Db host(dir / "a.db");
+    host.Exec("attach " + Quote(dir / "b.db") + " as b");
+    const Reply reply = host.Try(BarrierSql({.timeout_ms = 0}));
+    EXPECT_EQ(reply.code, SQLITE_BUSY);
+    EXPECT_NE(reply.message.find("b.db: wal-write is busy"), std::string::npos) << reply;
+    EXPECT_EQ(reply.message.find("a.db"), std::string::npos) << reply;
+    EXPECT_EQ(Released(host, host.Value(BarrierSql({.schemas = "main"}))), "1");
   });
 }
 

@@ -237,6 +237,47 @@ TEST(UnderBarrierTest, SlowWriterInTheWalIndexIsNotTakenForDead) {
   });
 }
 
+// The same writer at release.
+// Expected: release waits for it, for nothing was violated.
+TEST(UnderBarrierTest, ReleaseWaitsForASlowWriterInTheWalIndex) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    Actor writer;
+    writer.Open("w", dir / "a.db");
+    writer.Exec("w", TransactionsSql(3));
+    HostProcess host;
+    host.Open("h", dir / "a.db");
+    const std::string token = host.Exec("h", BarrierSql())[0];
+    writer.Exec("w", "begin immediate; update t set v = v where id < 9");
+    writer.PauseAt("before shm-barrier");
+    Answer commit = writer.Start("w", "commit");
+    writer.AwaitPoint();
+    Answer released = host.Start("h", "select lockscope_barrier_release(" + Quote(token) + ")");
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    writer.Continue();
+    EXPECT_TRUE(commit.Wait().ok());
+    EXPECT_EQ(Answered(released.Wait()), "1");
+  });
+}
+
+// Five readers, one on each read slot, and a commit after the last of them.
+// Expected: the barrier shares a slot, and its copy has the last commit too.
+TEST(UnderBarrierTest, ReadSlotIsSharedWhereAllAreInUse) {
+  EachRound([](const TempDir& dir) {
+    CreateDatabase(dir / "a.db");
+    const auto readers = HoldReadSlots(dir / "a.db");
+    Actor writer;
+    writer.Open("w", dir / "a.db");
+    writer.Exec("w", TransactionsSql(1));
+    const std::string verdict = "ok 0 " + writer.Exec("w", "select count(*) from t")[0];
+    Db host(dir / "a.db");
+    const std::string token = host.Value(BarrierSql());
+    writer.Exec("w", TransactionsSql(5));
+    EXPECT_EQ(Verdict(CopyListed(host, token, dir / "copy", Copy::kExact)), verdict);
+    EXPECT_EQ(Released(host, token), "1");
+  });
+}
+
 // Expected: `bytes` is a WAL header and as many frames, and the copy is whole.
 TEST(UnderBarrierTest, PagesOf64KilobytesAreCounted) {
   EachRound([](const TempDir& dir) {
