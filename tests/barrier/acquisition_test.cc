@@ -322,6 +322,7 @@ TEST(AcquisitionTest, SeveralBarriersInDifferentOrdersAllComeThrough) {
     std::vector<Answer> answers;
     for (int i = 0; i < 2; ++i) {
       others[i].Open("h", ":memory:");
+      others[i].BusyTimeout("h", 20'000);  // ATTACH reads, and others may hold EXCLUSIVE
       others[i].Exec("h", attach[i]);
       for (int k = 0; k < kEach; ++k) {
         const std::string barrier =
@@ -335,6 +336,7 @@ TEST(AcquisitionTest, SeveralBarriersInDifferentOrdersAllComeThrough) {
     for (int i = 0; i < 3; ++i) {
       threads.emplace_back([&, i] {
         Db host(":memory:");
+        sqlite3_busy_timeout(host.handle(), 20'000);
         host.Exec(attach[i]);
         for (int k = 0; k < kEach; ++k) {
           const Reply token =
