@@ -37,6 +37,7 @@ void AddBarriers(CLI::App& app, Action& action);
 void AddShell(CLI::App& app, Action& action);
 void AddExec(CLI::App& app, Action& action);
 void AddCopy(CLI::App& app, Action& action);
+void AddHold(CLI::App& app, Action& action);
 
 // One line on stderr: "lockscope: " and the text, made Visible.
 void Complain(std::string_view text);

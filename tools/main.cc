@@ -50,6 +50,7 @@ int Main(int argc, char** argv) {
   AddShell(app, action);
   AddExec(app, action);
   AddCopy(app, action);
+  AddHold(app, action);
   try {
     // CLI11 takes its words from the back.
     app.parse(std::vector<std::string>(line.own.rbegin(), line.own.rend()));

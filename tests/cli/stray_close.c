@@ -23,18 +23,24 @@ static void* Watch(void* unused) {
   return NULL;
 }
 
-__attribute__((constructor)) static void Begin(void) {
-  const char* name = getenv("STRAY_CLOSE");
+static void StartWatching(void) {
   pthread_t thread;
   sigset_t all;
   sigset_t before;
-  if (name == NULL || strcmp(program_invocation_short_name, "lockscope") != 0) return;
-  unsetenv("LD_PRELOAD");
-  snprintf(file, sizeof file, "%s", name);
-  snprintf(trigger, sizeof trigger, "%s.now", name);
   /* Signals are for the program's own thread. */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_create(&thread, NULL, Watch, NULL);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+__attribute__((constructor)) static void Begin(void) {
+  const char* name = getenv("STRAY_CLOSE");
+  if (name == NULL || strcmp(program_invocation_short_name, "lockscope") != 0) return;
+  unsetenv("LD_PRELOAD");
+  snprintf(file, sizeof file, "%s", name);
+  snprintf(trigger, sizeof trigger, "%s.now", name);
+  StartWatching();
+  /* What goes on in the background is a child. */
+  pthread_atfork(NULL, NULL, StartWatching);
 }

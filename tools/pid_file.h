@@ -1,0 +1,56 @@
+// PidFile: the file by which `hold --stop` finds a holder, and in which a holder leaves what became
+// of its barrier.
+//
+//   4711                                            its pid, for people and other tools
+//   verdict 0 held 41.2 s, app.db unchanged         once it has ended
+//
+// Whether the holder lives is told by its POSIX lock on the file, which ends with its process and
+// not before, and which names the process in the pids of whoever asks: no pid that another process
+// has by now is ever signalled. REQUIRES, of a holder: nothing else in it opens the file.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "barrier_session.h"
+#include "model/status.h"
+#include "unique_fd.h"
+
+namespace lockscope::tools {
+
+class PidFile {
+ public:
+  // For this process to hold by; that of a dead holder is taken over. What it says is as before
+  // until WritePid().
+  //   SQLITE_BUSY      a holder lives
+  //   SQLITE_MISUSE    a file of another kind
+  //   SQLITE_CANTOPEN  it cannot be made or opened
+  static Result<PidFile> Claim(const std::string& path);
+  // The same for a holder: removes it, where Claim() made it.
+  void GiveBack();
+  Status WritePid();
+  void WriteVerdict(const Verdict& verdict);
+
+  // For whoever asks. SQLITE_NOTFOUND where there is none, otherwise as Claim().
+  static Result<PidFile> Find(const std::string& path);
+  // Null: no holder lives. 0: one outside this pid namespace.
+  std::optional<pid_t> Holder() const;
+  // What the holder has left; null where it has not.
+  std::optional<Verdict> ReadVerdict() const;
+  void Remove();
+
+ private:
+  PidFile(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  std::string Text() const;
+  bool IsOne() const;
+  bool HasName() const;
+  Status Write(const std::string& text, bool from_the_beginning);
+
+  std::string path_;
+  UniqueFd fd_;
+  bool made_ = false;
+};
+
+}  // namespace lockscope::tools
