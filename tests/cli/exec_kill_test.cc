@@ -44,17 +44,21 @@ TEST(ExecKillTest, LeavesNoCommandNoLockAndNoFile) {
   for (int round = 0; round < KILL_ROUNDS; ++round) {
     const std::string ready = scratch / std::to_string(round);
     const bool write = round % 2 == 1;
+    const TempDir files;  // where exec keeps its manifest
     Running exec({"exec", "--kind", write ? "write" : "snapshot", "--db", wal, "--db", rollback,
                   "--", "sh", "-c",
                   "echo $$ >" + ready + ".new; mv " + ready + ".new " + ready +
-                      "; while :; do sleep 0.01; done"});
+                      "; while :; do sleep 0.01; done"},
+                 {{"TMPDIR", files.path()}});
     ASSERT_TRUE(Eventually([&] { return Exists(ready); })) << exec.err();
     const pid_t command = static_cast<pid_t>(std::stol(TextOf(ready)));
     EXPECT_NE(locks(), locks_before);
+    EXPECT_EQ(Names(files.path()).size(), 1U);
     kill(exec.pid(), SIGKILL);
     EXPECT_TRUE(Eventually([&] { return Gone(command); })) << "round " << round;
     EXPECT_EQ(exec.Wait().signal, SIGKILL);
     EXPECT_TRUE(Eventually([&] { return locks() == locks_before; })) << "round " << round;
+    EXPECT_TRUE(Eventually([&] { return Names(files.path()).empty(); })) << "round " << round;
     EXPECT_EQ(Names(dir.path()), files_before) << "round " << round;
   }
   other.Exec("c", "update t set v = 0 where id = 1; pragma wal_checkpoint(truncate)");
