@@ -108,7 +108,9 @@ Status PrivateConnection::Attach(const std::string& vfs, const char* encoding) {
   // The schema is read, whatever it is; nothing of it is used.
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
   const std::string set_up =
-      std::string("PRAGMA writable_schema = on; PRAGMA encoding = '") + encoding + "'";
+      std::string(
+          "PRAGMA writable_schema = on; PRAGMA locking_mode = normal; PRAGMA encoding = '") +
+      encoding + "'";
   if (Status status = Exec(set_up.c_str()); !status.ok()) return status;
   const std::string uri =
       "file:" + PercentEncoded(member_.path) + "?mode=rw&cache=private&vfs=" + PercentEncoded(vfs);
