@@ -173,7 +173,7 @@ TEST(AcquisitionTest, EveryTextEncodingIsServed) {
 // Expected: the barrier is had.
 TEST(AcquisitionTest, SchemaIsNotRead) {
   EachRound([](const TempDir& dir) {
-    CreateDatabase(dir / "a.db");
+    UnreadDb host(dir / "a.db", "wal");
     {
       Actor writer;
       writer.Open("w", dir / "a.db");
@@ -181,7 +181,6 @@ TEST(AcquisitionTest, SchemaIsNotRead) {
                   "pragma writable_schema = 1; update sqlite_schema set sql = 'create table t(\"' "
                   "where name = 't'");
     }
-    Db host(dir / "a.db");
     const std::string token = host.Value(BarrierSql());
     EXPECT_EQ(Released(host, token), "1");
   });
@@ -283,12 +282,11 @@ TEST(AcquisitionTest, DatabaseThatNobodyMayReadIsWaitedFor) {
   EachRound([](const TempDir& dir) {
     for (const std::string mode : {"wal", "delete"}) {
       SCOPED_TRACE(mode);
-      CreateDatabase(dir / mode, {.journal_mode = mode});
+      UnreadDb host(dir / mode, mode);
       auto holder = std::make_unique<Actor>();
       holder->Open("c", dir / mode);
       holder->Exec("c",
                    "pragma locking_mode = exclusive; begin exclusive; update t set v = v; commit");
-      Db host(dir / mode);
       std::thread end([&holder] {
         std::this_thread::sleep_for(milliseconds(100));
         holder->Kill();

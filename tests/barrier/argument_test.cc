@@ -298,10 +298,12 @@ class PermissionTest : public ::testing::Test {
     HostProcess host;
     host.Become(65534, 65534);
     host.Open("h", path);
+    static_cast<void>(host.Try("h", "select 1"));  // recent SQLites read the schema for it
+    const auto before = KernelLocks(path, host.pid());
     const StopWatch watch;
     const Reply reply = host.Try("h", BarrierSql({.kind = kind}));
     EXPECT_LE(watch.Elapsed(), std::chrono::milliseconds(1000));
-    EXPECT_EQ(KernelLocks(path, host.pid()), std::vector<std::string>());
+    EXPECT_EQ(KernelLocks(path, host.pid()), before);
     return reply.ok() ? "granted" : std::to_string(reply.code & 0xff);
   }
 };
@@ -398,6 +400,7 @@ TEST(HostTest, AutoExtensionDoesNotReachTheBarrier) {
     for (const std::string mode : {"wal", "delete"}) {
       CreateDatabase(dir / mode, {.journal_mode = mode});
       Db host(dir / mode);
+      host.Exec("select count(*) from t");
       g_extensions = 0;
       auto* const meddle = reinterpret_cast<void (*)(void)>(Meddle);
       ASSERT_EQ(sqlite3_auto_extension(meddle), SQLITE_OK);

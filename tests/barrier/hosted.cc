@@ -18,6 +18,24 @@ int Rounds() {
   return rounds;
 }
 
+namespace {
+
+std::string NewRollbackDatabase(const std::string& file) {
+  CreateDatabase(file, {.journal_mode = "delete"});
+  return file;
+}
+
+}  // namespace
+
+UnreadDb::UnreadDb(const std::string& file, const std::string& journal_mode)
+    : Db(NewRollbackDatabase(file)) {
+  Exec("select count(*) from t");
+  Actor changer;
+  changer.Open("c", file);
+  changer.Exec("c", "pragma journal_mode = " + journal_mode);
+  changer.Quit();
+}
+
 HostProcess::HostProcess(const Options& options) : Actor(options) {
   Load("loader", LOCKSCOPE_LOADABLE_FILE);
 }

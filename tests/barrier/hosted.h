@@ -56,6 +56,14 @@ std::string Checked(Db& host, const std::string& token);
 std::string Released(Db& host, const std::string& token);
 std::string Answered(const Reply& reply);
 
+// A host on a new database that holds no lock on it, though it has loaded the schema, which recent
+// SQLites do before any SELECT, also one without FROM. It read while the database was not in WAL
+// mode yet, where a connection keeps SHARED from its first read on.
+class UnreadDb : public Db {
+ public:
+  UnreadDb(const std::string& file, const std::string& journal_mode);
+};
+
 // A process that has lockscope loaded: connections that it opens go through the shim.
 class HostProcess : public Actor {
  public:

@@ -68,12 +68,11 @@ TEST(UnderBarrierTest, KernelHasTheLocks) {
   EachRound([](const TempDir& dir) {
     const std::string wal = dir / "wal";
     const std::string rollback = dir / "delete";
-    CreateDatabase(wal);
-    CreateDatabase(rollback, {.journal_mode = "delete"});
+    UnreadDb host(wal, "wal");
+    UnreadDb other(rollback, "delete");
     const pid_t own = getpid();
     for (const std::string kind : {"snapshot", "write", "exclusive"}) {
       SCOPED_TRACE(kind);
-      Db host(wal);
       const std::string token = host.Value(BarrierSql({.kind = kind}));
       EXPECT_TRUE(HoldsByte(wal, own, kRead, kSharedFirst));
       EXPECT_TRUE(HoldsByte(wal + "-shm", own, kWrite, kWalCkptByte));
@@ -84,7 +83,6 @@ TEST(UnderBarrierTest, KernelHasTheLocks) {
       EXPECT_EQ(Released(host, token), "1");
       EXPECT_EQ(OwnKernelLocks(wal), std::vector<std::string>());
 
-      Db other(rollback);
       const std::string second = other.Value(BarrierSql({.kind = kind}));
       EXPECT_TRUE(HoldsByte(rollback, own, kWrite, kReservedByte));
       EXPECT_EQ(HoldsByte(rollback, own, kWrite, kSharedFirst), kind == "exclusive");
