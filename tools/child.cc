@@ -59,6 +59,7 @@ int ReadError(int fd) {
 
 Child::Child(std::vector<std::string> argv, const sigset_t& mask) {
   std::vector<char*> words;
+  words.reserve(argv.size() + 1);
   for (std::string& word : argv) words.push_back(word.data());
   words.push_back(nullptr);
   std::array<int, 2> ends = {-1, -1};

@@ -27,7 +27,11 @@ int CopyInto(const std::string& folder, const std::vector<ListedFile>& files) {
   const auto removed = copier.value().Finish();
   if (!removed.ok()) return Refuse(removed.status());
   for (const std::string& name : removed.value()) {
-    Complain("removed " + folder + "/" + name + ", left from an earlier copy");
+    Complain(std::string("removed ")
+                 .append(folder)
+                 .append("/")
+                 .append(name)
+                 .append(", left from an earlier copy"));
   }
   Complain("copied " + std::to_string(files.size()) + (files.size() == 1 ? " file, " : " files, ") +
            insight::HumanBytes(bytes) + ", to " + folder);
