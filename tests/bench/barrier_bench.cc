@@ -116,24 +116,25 @@ class Scene {
     return commits;
   }
 
-  // How long each write lock was held that this process's connections have taken and let go since
-  // the last call, as the shim recorded it; and whether all of one barrier were granted.
+  // How long each write lock was held that connections of this process, new since the last call,
+  // have taken and let go, as the shim recorded it.
   std::vector<double> WriteLocksHeldMs() {
     std::vector<double> held_ms;
+    const std::int64_t seen = newest_connection_;
     for (const std::string& path : {setting_.files.a, setting_.files.b}) {
       torture::Prepared events(looker_->get(), "select lockscope_json('events', ?1)");
       std::map<std::int64_t, std::int64_t> locked_ns;  // by connection
       for (const json& event : json::parse(events.Bind(1, path).Text())) {
-        if (event["resource"] != "wal-write" || event["result"] != "SQLITE_OK") continue;
         const std::int64_t connection = event["connection"];
+        newest_connection_ = std::max(newest_connection_, connection);
+        if (connection <= seen || event["resource"] != "wal-write") continue;
         const std::int64_t ns = event["monotonic_ns"];
-        if (event["operation"] == "shm-lock") locked_ns[connection] = ns;
-        if (event["operation"] != "shm-unlock" || !locked_ns.contains(connection)) continue;
-        if (ns > seen_ns_[path]) {
+        if (event["operation"] == "shm-lock" && event["result"] == "SQLITE_OK") {
+          locked_ns[connection] = ns;
+        } else if (event["operation"] == "shm-unlock" && locked_ns.contains(connection)) {
           held_ms.push_back(static_cast<double>(ns - locked_ns[connection]) / kNsPerMs);
-          seen_ns_[path] = ns;
+          locked_ns.erase(connection);
         }
-        locked_ns.erase(connection);
       }
     }
     return held_ms;
@@ -148,7 +149,7 @@ class Scene {
   std::vector<Child> roles_;
   std::unique_ptr<Sql> db_;
   std::unique_ptr<Sql> looker_;
-  std::map<std::string, std::int64_t> seen_ns_;
+  std::int64_t newest_connection_ = 0;
 };
 
 void PrintTimes(const std::string& what, const std::vector<double>& ms) {
@@ -171,7 +172,6 @@ void MeasureAcquiring(const Load& load, const Options& options) {
       const bool cut = kCases[j].databases == 2 && std::string_view(kCases[j].kind) == "snapshot";
       if (cut) cut_ms.insert(cut_ms.end(), held_ms.begin(), held_ms.end());
       scene.Release(token);
-      if (!cut) scene.WriteLocksHeldMs();  // not to be counted with the next
       usleep(static_cast<useconds_t>(torture::Between(random, 1000, 10'000)));
     }
   }

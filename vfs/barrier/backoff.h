@@ -19,7 +19,7 @@ class Backoff {
 
  private:
   static constexpr std::int64_t kFirstUs = 100;
-  static constexpr std::int64_t kLongestUs = 10'000;
+  static constexpr std::int64_t kLongestUs = 2'000;
 
   std::minstd_rand random_{std::random_device{}()};
   std::int64_t limit_us_ = kFirstUs;
