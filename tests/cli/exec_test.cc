@@ -158,6 +158,7 @@ struct Tool {
   const char* name;
   const char* needs;
   const char* script;
+  const char* kind = "snapshot";
 };
 void PrintTo(const Tool& tool, std::ostream* stream) { *stream << tool.name; }
 
@@ -177,8 +178,8 @@ TEST_P(ExecCopyTest, GivesAWholeCopyWhileOthersWrite) {
       std::filesystem::remove_all(dest_);
       std::filesystem::create_directory(dest_);
       const long before = writing.commits();
-      const ProgramResult result =
-          Exec({"--db", path, "--timeout", "20"}, std::string("set -e; ") + tool.script);
+      const ProgramResult result = Exec({"--db", path, "--timeout", "20", "--kind", tool.kind},
+                                        std::string("set -e; ") + tool.script);
       ASSERT_EQ(result.exit_code, 0) << result;
       EXPECT_TRUE(Eventually([&] { return writing.commits() > before; }));
       for (const auto& entry : std::filesystem::recursive_directory_iterator(dest_)) {
@@ -190,15 +191,18 @@ TEST_P(ExecCopyTest, GivesAWholeCopyWhileOthersWrite) {
   }
 }
 
-// `dirname` and the like know nothing of line feeds in names, which exec refuses.
 constexpr Tool kTools[] = {
     {"Copy", "sh", "\"$L\" copy \"$LOCKSCOPE_MANIFEST\" $DEST"},
     {"CopyWhileOthersGoOn", "sh",
      "sleep 0.2; \"$L\" copy \"$LOCKSCOPE_MANIFEST\" $DEST; sleep 0.1"},
     {"Rsync", "rsync", "rsync -a --files-from=\"$LOCKSCOPE_FILES_FROM\" / $DEST"},
+    // Status 1: the WAL grew while tar read it, as it may. tar keeps to the size of the beginning.
     {"Tar", "tar",
-     "tar -cf $DEST/a.tar -C / --files-from=\"$LOCKSCOPE_FILES_FROM\" --absolute-names;"
+     "tar -cf $DEST/a.tar --files-from \"$LOCKSCOPE_FILES_FROM\" || [ $? -eq 1 ];"
      "tar -xf $DEST/a.tar -C $DEST"},
+    {"TarOfFilesThatStandStill", "tar",
+     "tar -cf $DEST/a.tar --files-from \"$LOCKSCOPE_FILES_FROM\"; tar -xf $DEST/a.tar -C $DEST",
+     "write"},
     {"Cp", "cp",
      "while read -r f; do cp --reflink=auto \"$f\" $DEST; sleep 0.05; done"
      " <\"$LOCKSCOPE_FILES_FROM\""},
