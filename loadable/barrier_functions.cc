@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -43,7 +42,9 @@ Status TimeArgument(sqlite3_value* value, const char* what, milliseconds& time) 
   if ((type != SQLITE_INTEGER && type != SQLITE_FLOAT) || !(number >= 0) || number > kMost) {
     return {SQLITE_MISUSE, std::string(what) + " is not a number of milliseconds from 0 on"};
   }
-  time = milliseconds(static_cast<std::int64_t>(std::ceil(number)));  // 0 means something else
+  const auto whole = static_cast<std::int64_t>(number);
+  // Upwards: 0 means something else than a little.
+  time = milliseconds(static_cast<double>(whole) < number ? whole + 1 : whole);
   return {};
 }
 
