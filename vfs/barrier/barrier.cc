@@ -271,19 +271,25 @@ void Barrier::Post(const Request& request) {
 Status Barrier::WatchOver(milliseconds max_hold) try {
   const SignalsBlocked blocked;  // the new thread inherits it
   const auto deadline = Clock::now() + max_hold;
-  watcher_ = std::thread([this, deadline] {
-    std::unique_lock lock(mutex_);
-    while (!released_ && state_ == State::kHeld) {
-      const auto next = std::min(deadline, Clock::now() + kTornIsDead / 2);
-      over_.wait_until(lock, next);
-      if (released_ || state_ != State::kHeld) return;
-      if (Clock::now() >= deadline) return GiveUp(State::kExpired, "expired");
-      (void)WatchWalIndexes();
-    }
-  });
+  watcher_ = std::thread([this, deadline] { Watch(deadline); });
   return {};
 } catch (const std::system_error& error) {
   return {SQLITE_ERROR, std::string("max_hold_ms needs a thread: ") + error.what()};
+}
+
+void Barrier::Watch(Clock::time_point deadline) noexcept {
+  std::unique_lock lock(mutex_);
+  while (!released_ && state_ == State::kHeld) {
+    const auto next = std::min(deadline, Clock::now() + kTornIsDead / 2);
+    over_.wait_until(lock, next);
+    if (released_ || state_ != State::kHeld) return;
+    try {
+      if (Clock::now() >= deadline) return GiveUp(State::kExpired, "expired");
+      (void)WatchWalIndexes();
+    } catch (const std::bad_alloc&) {
+      // Once more in a moment.
+    }
+  }
 }
 
 Status Barrier::Sync() {

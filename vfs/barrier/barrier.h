@@ -91,6 +91,7 @@ class Barrier {
   Status Busy(const Status& last, const Request& request);
   void Post(const Request& request);
   Status WatchOver(std::chrono::milliseconds max_hold);
+  void Watch(Clock::time_point deadline) noexcept;
 
   Status VerifyAtFirst();
   Status Verify();
