@@ -5,20 +5,24 @@
 ** waits for the barrier: writers stand still until somebody's patience ends. In this model nobody's
 ** does.
 **
-** As designed the barrier tries each lock once; refused, it lets everything go and sleeps. Then a
-** writer that wants the write lock always gets it. Two ways of doing it wrong, each with a
-** counterexample:
+** As designed the barrier tries each lock once; refused, it lets everything go and sleeps. But once
+** it has CKPT it may watch for the write lock as long as it likes, here for ever: whoever has that
+** one is a writer, and no writer waits for what the barrier holds. Then a writer that wants the
+** write lock always gets it. Ways of doing it wrong, each with a counterexample:
 **
 **   -DWAIT_WHILE_HOLDING   the barrier keeps its read lock while it waits for CKPT
 **   -DNO_SLEEP             refused, the barrier tries again at once
+**   -DWATCH_WITHOUT_CKPT   it watches for the write lock with its read lock only
 **
-** The latter may have its read lock again whenever the checkpointer looks. Sleeps that grow end
-** this: sooner or later one is longer than the pause between two looks, at most 100 ms in SQLite.
+** With NO_SLEEP it may have its read lock again whenever the checkpointer looks. Sleeps that grow
+** end this: sooner or later one is longer than the pause between two looks, at most 100 ms in
+** SQLite.
 **
 ** One read slot stands for all, as the checkpointer waits for every one of them, and one checkpoint
 ** for any number, one after the other. That it waits for CKPT too, where SQLite returns BUSY, only
-** makes it hold on longer. Attempts of the barrier and transactions of the writer have no bound,
-** and each process that can go on does so in the end (weak fairness, pan -f).
+** makes it hold on longer. Attempts of the barrier and transactions of the writer have no bound;
+** once the barrier is had and let go that is all. Each process that can go on does so in the end
+** (weak fairness, pan -f).
 */
 
 bit lockWrite, lockCkpt;
@@ -52,6 +56,7 @@ active proctype Checkpointer() {
 active proctype Barrier() {
   do
   :: d_step { readers++; printf("takes a slot\n") };
+#ifndef WATCH_WITHOUT_CKPT
      if
      :: d_step { !lockCkpt -> lockCkpt = 1; printf("takes CKPT\n") }
 #ifdef WAIT_WHILE_HOLDING
@@ -70,9 +75,16 @@ active proctype Barrier() {
         }
 #endif
      fi;
-     /* The copy is made. */
+#endif
+     /* A cut, or kind `write`: blocked until the write lock is free. */
+     d_step { !lockWrite -> lockWrite = 1; printf("takes WRITE\n") };
+     /* The facts are noted, the copy is made. */
+     d_step { lockWrite = 0; printf("lets WRITE go\n") };
+#ifndef WATCH_WITHOUT_CKPT
      d_step { lockCkpt = 0; printf("lets CKPT go\n") };
+#endif
      d_step { readers--; printf("lets its slot go\n") };
+     break;
 refused:
      skip
   od

@@ -13,13 +13,13 @@ class Backoff {
   std::chrono::microseconds Next() {
     std::uniform_int_distribution<std::int64_t> around(limit_us_ / 2, limit_us_ * 3 / 2);
     const std::chrono::microseconds pause(around(random_));
-    limit_us_ = std::min<std::int64_t>(limit_us_ * 3 / 2, kLongestUs);
+    limit_us_ = std::min<std::int64_t>(limit_us_ * 5 / 4, kLongestUs);
     return pause;
   }
 
  private:
-  static constexpr std::int64_t kFirstUs = 100;
-  static constexpr std::int64_t kLongestUs = 2'000;
+  static constexpr std::int64_t kFirstUs = 50;
+  static constexpr std::int64_t kLongestUs = 10'000;
 
   std::minstd_rand random_{std::random_device{}()};
   std::int64_t limit_us_ = kFirstUs;

@@ -23,6 +23,9 @@ using std::chrono::milliseconds;
 // How long a torn wal-index is a writer at work, and not one that died there.
 constexpr milliseconds kTornIsDead{100};
 constexpr milliseconds kInterruptEvery{50};
+// How long an attempt watches for a gap between writers, which it does without a pause: longer than
+// most transactions, and not so long that it takes the writers' time on a machine of few cores.
+constexpr milliseconds kWatchWriters{1};
 
 bool WorthAnotherTry(const Status& status) {
   const int code = status.code & 0xff;
@@ -179,30 +182,65 @@ Status Barrier::AcquireWithin(const Request& request) {
 
 // Each step on every database before the next one.
 Status Barrier::Attempt() {
-  const bool lock_writers = kind_ != Kind::kSnapshot || held_.size() > 1;
   using Step = std::function<Status(PrivateConnection&)>;
   const auto in_wal_mode = [](Status (PrivateConnection::*step)()) -> Step {
     return [step](PrivateConnection& connection) {
       return connection.wal() ? (connection.*step)() : Status{};
     };
   };
-  std::vector<Step> steps = {
-      [this](PrivateConnection& connection) { return connection.Begin(kind_); },
-      in_wal_mode(&PrivateConnection::LockCheckpoints),
-      in_wal_mode(&PrivateConnection::KeepWalFromRestarting)};
-  if (lock_writers) steps.push_back(in_wal_mode(&PrivateConnection::LockWriters));
+  const Step steps[] = {[this](PrivateConnection& connection) { return connection.Begin(kind_); },
+                        in_wal_mode(&PrivateConnection::LockCheckpoints),
+                        in_wal_mode(&PrivateConnection::KeepWalFromRestarting)};
   for (const Step& step : steps) {
     for (Held& held : held_) {
       refused_ = held.connection.get();
       if (Status status = step(*held.connection); !status.ok()) return status;
     }
   }
-  if (Status status = NoteFacts(); !status.ok()) return status;
-  if (kind_ == Kind::kSnapshot) {
-    for (Held& held : held_) held.connection->UnlockWriters();
+  if (kind_ != Kind::kSnapshot || held_.size() > 1) {
+    if (Status status = LockWriters(); !status.ok()) return status;
   }
+  if (Status status = NoteFacts(); !status.ok()) return status;
+  if (kind_ == Kind::kSnapshot) UnlockWriters();
   for (Held& held : held_) held.locks = held.connection->NeededLocks(held.facts);
   return {};
+}
+
+// All write locks, or none. A busy writer lets its own go for some ten microseconds, which an
+// attempt every few milliseconds meets by luck only. So while it holds the locks of a snapshot,
+// which no writer waits for, the attempt watches for a moment when all look free; what is then
+// refused is not waited for. Not where a rollback mode is among them, as RESERVED stops writers.
+Status Barrier::LockWriters() {
+  const auto all_of = [this](bool (PrivateConnection::*is)() const) {
+    return std::all_of(held_.begin(), held_.end(),
+                       [is](const Held& held) { return ((*held.connection).*is)(); });
+  };
+  const bool may_watch = all_of(&PrivateConnection::wal);
+  const auto until = Clock::now() + kWatchWriters;
+  while (true) {
+    Status status = TryWriters();
+    if (status.ok() || !WorthAnotherTry(status) || !may_watch) return status;
+    do {
+      if (Clock::now() >= until) return status;
+    } while (!all_of(&PrivateConnection::WritersLookFree));
+  }
+}
+
+// Each once; after a refusal none is held.
+Status Barrier::TryWriters() {
+  for (Held& held : held_) {
+    if (!held.connection->wal()) continue;
+    refused_ = held.connection.get();
+    if (Status status = held.connection->LockWriters(); !status.ok()) {
+      UnlockWriters();
+      return status;
+    }
+  }
+  return {};
+}
+
+void Barrier::UnlockWriters() {
+  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->UnlockWriters();
 }
 
 // After the last lock: what is noted before may be out of date by then.

@@ -4,7 +4,9 @@
 // Acquisition: one attempt tries each lock once; on the first refusal all is let go, in reverse;
 // then it sleeps and begins again. It never waits while it holds a lock: a TRUNCATE checkpointer
 // that holds the checkpoint and write locks while it waits for our read slot would otherwise stop
-// all writers, for as long as we wait for its checkpoint lock.
+// all writers, for as long as we wait for its checkpoint lock. Holding the locks of a snapshot, of
+// which the checkpoint lock is one, nobody who holds a write lock can be waiting for us: then it
+// watches the write locks for a moment, without holding any.
 //
 // The order within an attempt, over all databases at each step:
 //   1. read snapshot (rollback modes: RESERVED or EXCLUSIVE)     PrivateConnection::Begin
@@ -85,6 +87,9 @@ class Barrier {
   Status Open(const Request& request);
   Status AcquireWithin(const Request& request);
   Status Attempt();
+  Status LockWriters();
+  Status TryWriters();
+  void UnlockWriters();
   Status NoteFacts();
   void LetGo();
   void Close();

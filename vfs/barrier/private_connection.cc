@@ -250,12 +250,18 @@ void PrivateConnection::UnlockWriters() {
   writers_locked_ = false;
 }
 
+bool PrivateConnection::WritersLookFree() const {
+  const ByteRange bytes = ProtocolBytes(Resource::kWalWrite, LockMode::kExclusive);
+  return shm_descriptor_ >= 0 && !kernel::ProbeLock(shm_descriptor_, true, bytes.first, bytes.last);
+}
+
 std::optional<Event> PrivateConnection::Refused() const { return State().refused; }
 
 void PrivateConnection::Detach() {
   sqlite3_exec(db_, "DETACH barrier", nullptr, nullptr, nullptr);
   file_ = nullptr;
   wal_index_ = nullptr;
+  shm_descriptor_ = -1;
 }
 
 void PrivateConnection::LetGo() {
@@ -283,6 +289,11 @@ Status PrivateConnection::MapWalIndex() {
   if (result != SQLITE_OK || page == nullptr) {
     return {result != SQLITE_OK ? result : SQLITE_BUSY,
             member_.path + ": its wal-index cannot be read"};
+  }
+  if (wal_index_ != page) {
+    const auto open_files = kernel::OpenFiles::Scan();
+    const auto descriptors = open_files.Find(IdOf(member_.path + "-shm"));
+    shm_descriptor_ = descriptors.empty() ? -1 : descriptors.front();
   }
   wal_index_ = static_cast<const volatile std::uint8_t*>(page);
   return {};

@@ -65,6 +65,9 @@ class PrivateConnection {
   Status KeepWalFromRestarting();
   Status LockWriters();
   void UnlockWriters();
+  // Whether LockWriters() would succeed now, asked of the kernel without taking anything; false
+  // where that cannot be told. Cheap enough to be asked again and again.
+  bool WritersLookFree() const;
 
   // What was refused last; null where nothing was.
   std::optional<Event> Refused() const;
@@ -116,6 +119,9 @@ class PrivateConnection {
   bool checkpoints_locked_ = false;
   bool writers_locked_ = false;
   const volatile std::uint8_t* wal_index_ = nullptr;
+  // The -shm as this process has it open, for questions to the kernel: it stays open for as long as
+  // the database does. -1: not known.
+  int shm_descriptor_ = -1;
 };
 
 }  // namespace lockscope::barrier
