@@ -220,9 +220,9 @@ Result<std::vector<Member>> MembersOf(sqlite3* db, const Words& words) {
     }
     const auto facts = kernel::StatPath(path);
     if (!facts || HasMoved(db, schema)) {
-      return Status{SQLITE_CANTOPEN, "schema " + schema + ": " + path +
-                                         " is not the file that this connection has open, which "
-                                         "was moved or deleted"};
+      std::string text = "schema " + schema + ": ";
+      text += path + " is not the file that this connection has open, which was moved or deleted";
+      return Status{SQLITE_CANTOPEN, std::move(text)};
     }
     for (const std::string& alias : SchemasOf(db, facts->id)) {
       if (Status status = CheckSchema(db, alias, words.kind); !status.ok()) return status;

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <ranges>
 #include <system_error>
 
 #include "barrier/backoff.h"
-#include "insight/locks.h"
-#include "insight/look.h"
+#include "barrier/refusal.h"
 #include "insight/summary.h"
 #include "kernel/own_locks.h"
 #include "ledger/ledger.h"
@@ -53,38 +53,6 @@ bool Sleep(std::chrono::microseconds pause, const std::function<bool()>& interru
     pause -= now;
   }
   return !interrupted || !interrupted();
-}
-
-// Whether a lock that somebody holds is why `refused` was.
-bool InTheWay(const insight::LockFacts& lock, const Event& refused, bool wal_mode) {
-  if (!lock.granted || lock.resource != refused.resource) return false;
-  if (refused.resource != Resource::kDatabase) return true;
-  if (refused.to == LockMode::kShared) return lock.mode >= LockMode::kPending;
-  // In WAL mode SHARED is held from the first read to the end of a connection.
-  if (refused.to == LockMode::kReserved || wal_mode) return lock.mode >= LockMode::kReserved;
-  return true;
-}
-
-Event OpeningRefused(const Status& status) {
-  Event refused;
-  if (status.code == SQLITE_BUSY_RECOVERY) refused.resource = Resource::kWalRecover;
-  refused.to = LockMode::kShared;
-  return refused;
-}
-
-// "held by pid 4711 (ruby import.rb)", as the kernel tells it this moment; empty where nobody is
-// seen.
-std::string HoldersOf(const std::string& path, const Event& refused) {
-  const insight::Look look = insight::Look::At({path});
-  std::string holders;
-  for (const insight::Database& database : look.databases()) {
-    for (const insight::LockFacts& lock : insight::CollectLocks(look, database)) {
-      if (!InTheWay(lock, refused, database.wal_mode)) continue;
-      holders += (holders.empty() ? "held by " : ", ") + insight::DescribeHolder(look, lock) +
-                 insight::DescribeAge(look, lock);
-    }
-  }
-  return holders;
 }
 
 class SignalsBlocked {
@@ -240,7 +208,7 @@ Status Barrier::TryWriters() {
 }
 
 void Barrier::UnlockWriters() {
-  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->UnlockWriters();
+  for (Held& held : std::ranges::reverse_view(held_)) held.connection->UnlockWriters();
 }
 
 // After the last lock: what is noted before may be out of date by then.
@@ -259,7 +227,7 @@ Status Barrier::NoteFacts() {
 }
 
 void Barrier::LetGo() {
-  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->LetGo();
+  for (Held& held : std::ranges::reverse_view(held_)) held.connection->LetGo();
 }
 
 // An open connection keeps SHARED on a database in WAL mode.

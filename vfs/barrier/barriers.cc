@@ -39,7 +39,7 @@ void Barriers::ForgetInChild() {
 Owner::~Owner() { Barriers::Process().OwnerEnds(*this); }
 
 std::shared_ptr<Owner> Barriers::OwnerOf(const void* connection) {
-  const auto fresh = std::make_shared<Owner>();  // ends, if it is not needed, after the lock
+  auto fresh = std::make_shared<Owner>();  // ends, if it is not needed, after the lock
   const std::lock_guard lock(Mutex());
   std::erase_if(owners_, [](const auto& entry) { return entry.second.expired(); });
   std::weak_ptr<Owner>& known = owners_[connection];

@@ -219,6 +219,7 @@ const BarrierMember* MemberLookedAt(const Look& look, const ledger::BarrierNotic
 
 std::string PathsAsJson(const std::vector<BarrierMember>& members) {
   std::vector<std::string> paths;
+  paths.reserve(members.size());
   for (const BarrierMember& member : members) paths.push_back(member.path);
   return JsonStrings(paths);
 }
