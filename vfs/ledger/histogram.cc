@@ -30,18 +30,20 @@ Ticks HistogramCounts::Percentile(double fraction) const {
   return max;
 }
 
-HistogramCounts Histogram::Copy() const {
-  HistogramCounts copy;
-  for (std::size_t i = 0; i < kBuckets; ++i) {
-    copy.counts.at(i) = counts_.at(i).load(std::memory_order_relaxed);
-    copy.total += copy.counts.at(i);
+void Histogram::AddTo(HistogramCounts& counts) const {
+  const Ticks max = max_.Load();
+  const std::size_t last = BucketOf(max);
+  for (std::size_t i = 0; i <= last; ++i) {
+    const std::uint64_t here = counts_.at(i).load(std::memory_order_relaxed);
+    counts.counts.at(i) += here;
+    counts.total += here;
   }
-  copy.max = max_.Load();
-  return copy;
+  counts.max = std::max(counts.max, max);
 }
 
 void Histogram::Clear() {
-  for (auto& count : counts_) count.store(0, std::memory_order_relaxed);
+  const std::size_t last = BucketOf(max_.Own());
+  for (std::size_t i = 0; i <= last; ++i) counts_.at(i).store(0, std::memory_order_relaxed);
   max_.Store(0);
 }
 

@@ -49,15 +49,21 @@ struct HistogramCounts {
   Ticks Percentile(double fraction) const;
 };
 
-// The live histogram. A reader may see a duration counted whose maximum is not stored yet.
+// The live histogram. Above the bucket of the longest duration nothing is counted, so nobody looks
+// there: most histograms of a connection are empty, and the others' durations short.
 class Histogram {
  public:
   void Record(Ticks duration) noexcept {
+    if (duration > max_.Own()) max_.Store(duration);
     auto& bucket = counts_[BucketOf(duration)];
     bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    if (duration > max_.Own()) max_.Store(duration);
   }
-  HistogramCounts Copy() const;
+  void AddTo(HistogramCounts& counts) const;
+  HistogramCounts Copy() const {
+    HistogramCounts counts;
+    AddTo(counts);
+    return counts;
+  }
   void Clear();
 
  private:

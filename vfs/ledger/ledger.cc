@@ -109,8 +109,8 @@ void Ledger::FoldStats(Connection& connection) {
     Totals& totals = totals_[connection.info_.path];
     totals.closed_last = ++closings_;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
-      const StatCounts counts = connection.record_.stats.Copy(i);
-      if (!counts.Empty()) totals.kinds[i].Merge(counts);
+      const LockStats& stats = connection.record_.stats;
+      if (!stats.Empty(i)) stats.AddTo(totals.kinds[i], i);
     }
     if (totals_.size() <= kKeptTotals) return;
     totals_.erase(std::min_element(

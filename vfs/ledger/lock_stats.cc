@@ -10,27 +10,24 @@ void StatCounts::Merge(const StatCounts& other) {
   wait.Merge(other.wait);
 }
 
-StatCounts LockStats::Copy(std::size_t kind) const {
+void LockStats::AddTo(StatCounts& counts, std::size_t kind) const {
   const Kind& of_kind = kinds_.at(kind);
   const Counters& counters = of_kind.counters;
-  StatCounts counts;
   // Releases first: a reader may find more acquired than released and held, never fewer.
-  counts.released = counters.released.Load();
-  counts.acquired = counters.acquired.Load();
-  counts.refused = counters.refused.Load();
-  if (counts.Empty()) return counts;
-  counts.hold = of_kind.hold.Copy();
-  counts.wait = of_kind.wait.Copy();
-  return counts;
+  counts.released += counters.released.Load();
+  counts.acquired += counters.acquired.Load();
+  counts.refused += counters.refused.Load();
+  of_kind.hold.AddTo(counts.hold);
+  of_kind.wait.AddTo(counts.wait);
 }
 
 void LockStats::Clear() {
-  for (Kind& kind : kinds_) {
-    Counters& counters = kind.counters;
-    if (counters.acquired.Own() == 0 && counters.refused.Own() == 0) continue;
-    counters.acquired.Store(0);
-    counters.released.Store(0);
-    counters.refused.Store(0);
+  for (std::size_t i = 0; i < kStatKinds; ++i) {
+    if (Empty(i)) continue;
+    Kind& kind = kinds_.at(i);
+    kind.counters.acquired.Store(0);
+    kind.counters.released.Store(0);
+    kind.counters.refused.Store(0);
     kind.hold.Clear();
     kind.wait.Clear();
   }

@@ -62,7 +62,16 @@ class LockStats {
   const Counters& counters(std::size_t kind) const noexcept { return kinds_[kind].counters; }
   Histogram& hold(std::size_t kind) noexcept { return kinds_[kind].hold; }
   Histogram& wait(std::size_t kind) noexcept { return kinds_[kind].wait; }
-  StatCounts Copy(std::size_t kind) const;
+  bool Empty(std::size_t kind) const noexcept {
+    const Counters& of_kind = counters(kind);
+    return of_kind.acquired.Load() == 0 && of_kind.refused.Load() == 0;
+  }
+  void AddTo(StatCounts& counts, std::size_t kind) const;
+  StatCounts Copy(std::size_t kind) const {
+    StatCounts counts;
+    AddTo(counts, kind);
+    return counts;
+  }
   void Clear();
 
  private:
