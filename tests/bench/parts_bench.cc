@@ -160,8 +160,8 @@ void RecordReadSlotPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
   while (state.KeepRunning()) {
-    recording.connection().ReadSlotLocked(kSlotOne, ++now, {});
-    recording.connection().ReadSlotUnlocked(kSlotOne, ++now);
+    recording.connection().OneShmLocked({kSlotOne, LockMode::kShared}, ++now, {});
+    recording.connection().OneShmUnlocked({kSlotOne, LockMode::kShared}, ++now);
   }
 }
 BENCHMARK(RecordReadSlotPair);

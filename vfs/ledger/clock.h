@@ -19,7 +19,7 @@ using Ticks = std::uint64_t;
 
 namespace clock_internal {
 extern bool g_use_tsc __attribute__((visibility("hidden")));  // written once, by PrepareClock()
-Ticks CoarseNow() noexcept;
+[[gnu::cold]] Ticks CoarseNow() noexcept;
 }  // namespace clock_internal
 
 // Chooses the source of ticks. Called before the first registration; later calls do nothing.

@@ -78,19 +78,41 @@ constexpr bool Idle(std::uint64_t held) {
   return (held & kShm) == 0 && (held & 0xff) <= kept;
 }
 
-// What ShmResource() and StatIndex() say of a shared read slot, without their questions.
-constexpr std::size_t ReadSlotStat(int offset) { return static_cast<std::size_t>(offset) + 4; }
-static_assert(ReadSlotStat(kShmReadOffset) == StatIndex(Resource::kWalRead0, LockMode::kShared));
+// What ShmResource(), StatIndex() and Event::Pack() say of one lock of the wal-index, without their
+// questions.
+struct ShmLock {
+  int offset = 0;
+  LockMode mode = LockMode::kNone;  // kShared or kExclusive
 
-constexpr std::uint64_t SharedBit(int offset) {
-  return std::uint64_t{1} << (kHeldSharedShift + offset);
-}
+  constexpr bool shared() const { return mode == LockMode::kShared; }
+  constexpr std::uint64_t Bit() const {
+    return std::uint64_t{1} << ((shared() ? kHeldSharedShift : kHeldExclusiveShift) + offset);
+  }
+  constexpr std::size_t Stat() const {
+    const bool second_row = !shared() && offset >= kShmReadOffset;
+    return static_cast<std::size_t>(offset) + (second_row ? 9 : 4);
+  }
+  constexpr std::uint64_t Locking() const { return EventOf(Operation::kShmLock, 32); }
+  constexpr std::uint64_t Unlocking() const { return EventOf(Operation::kShmUnlock, 24); }
 
-constexpr std::uint64_t ReadSlotEvent(Operation operation, int offset, LockMode from, LockMode to) {
-  return Event{.operation = operation, .resource = Resource::kDatabase, .from = from, .to = to}
-             .Pack() +
-         ((static_cast<std::uint64_t>(offset) + 1) << 8);
+ private:
+  constexpr std::uint64_t EventOf(Operation operation, int mode_shift) const {
+    return Event{.operation = operation}.Pack() + ((static_cast<std::uint64_t>(offset) + 1) << 8) +
+           (static_cast<std::uint64_t>(mode) << mode_shift);
+  }
+};
+constexpr bool Agrees(const ShmLock& lock) {
+  const Resource resource = ShmResource(lock.offset);
+  return lock.Stat() == StatIndex(resource, lock.mode) &&
+         lock.Locking() ==
+             Event{.operation = Operation::kShmLock, .resource = resource, .to = lock.mode}
+                 .Pack() &&
+         lock.Unlocking() ==
+             Event{.operation = Operation::kShmUnlock, .resource = resource, .from = lock.mode}
+                 .Pack();
 }
+static_assert(Agrees({0, LockMode::kExclusive}) && Agrees({3, LockMode::kExclusive}) &&
+              Agrees({3, LockMode::kShared}) && Agrees({7, LockMode::kShared}));
 
 }  // namespace hot
 
@@ -100,15 +122,15 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // ---- the hot pair: a read slot, shared, while nothing is being waited for ----
-  // REQUIRES: !HasRefusal(), InAutocommit() is still true, `offset` is that of a read slot.
-  // By a statement with the text that is recorded already.
-  void ReadSlotLocked(int offset, Ticks now, const SnapshotFacts& facts) noexcept;
+  // ---- the hot pair: one lock of the wal-index, while nothing is being waited for ----
+  // REQUIRES: !HasRefusal(), InAutocommit() is still true, not the checkpoint or recovery lock; by
+  // a statement with the text that is recorded already. `facts` count where the lock is shared.
+  void OneShmLocked(const hot::ShmLock& lock, Ticks now, const SnapshotFacts& facts) noexcept;
   // Returns Idle().
-  bool ReadSlotUnlocked(int offset, Ticks now) noexcept;
-  // The number (StatementText::id) of the text recorded for the read slot; 0 for none.
-  std::uint64_t read_text() const noexcept {
-    return sql_id_[static_cast<std::size_t>(SqlSlot::kRead)];
+  bool OneShmUnlocked(const hot::ShmLock& lock, Ticks now) noexcept;
+  // The number (StatementText::id) of the text recorded there; 0 for none.
+  std::uint64_t recorded_text(SqlSlot slot) const noexcept {
+    return sql_id_[static_cast<std::size_t>(slot)];
   }
 
   // ---- xLock and xUnlock of the database file, after the VFS below has answered `result` ----
@@ -205,35 +227,36 @@ class Connection {
 
 // ---- the hot pair, inline: about thirty instructions each ----
 
-inline void Connection::ReadSlotLocked(int offset, Ticks now, const SnapshotFacts& facts) noexcept {
+inline void Connection::OneShmLocked(const hot::ShmLock& lock, Ticks now,
+                                     const SnapshotFacts& facts) noexcept {
   auto& words = record_.slot.words;
   {
     const Update update(record_.slot.sequence);
-    words.shm_since[static_cast<std::size_t>(offset)].Store(now);
-    words.snapshot_frame.Store(facts.max_frame);
-    words.snapshot_salts.Store(facts.salts);
-    words.held.Store(words.held.Own() | hot::SharedBit(offset));
+    words.shm_since[static_cast<std::size_t>(lock.offset)].Store(now);
+    if (lock.shared()) {
+      words.snapshot_frame.Store(facts.max_frame);
+      words.snapshot_salts.Store(facts.salts);
+    }
+    words.held.Store(words.held.Own() | lock.Bit());
     words.last_call.Store(now);
   }
-  record_.stats.counters(hot::ReadSlotStat(offset)).acquired.Add(1);
-  record_.ring.Append(
-      hot::ReadSlotEvent(Operation::kShmLock, offset, LockMode::kNone, LockMode::kShared), now);
+  record_.stats.counters(lock.Stat()).acquired.Add(1);
+  record_.ring.Append(lock.Locking(), now);
 }
 
-inline bool Connection::ReadSlotUnlocked(int offset, Ticks now) noexcept {
+inline bool Connection::OneShmUnlocked(const hot::ShmLock& lock, Ticks now) noexcept {
   auto& words = record_.slot.words;
-  const std::uint64_t held = words.held.Own() & ~hot::SharedBit(offset);
+  const std::uint64_t held = words.held.Own() & ~lock.Bit();
   {
     const Update update(record_.slot.sequence);
     words.held.Store(held);
     words.last_call.Store(now);
   }
-  const std::size_t kind = hot::ReadSlotStat(offset);
-  const Ticks since = words.shm_since[static_cast<std::size_t>(offset)].Own();
+  const std::size_t kind = lock.Stat();
+  const Ticks since = words.shm_since[static_cast<std::size_t>(lock.offset)].Own();
   record_.stats.counters(kind).released.Add(1);
   record_.stats.hold(kind).Record(now > since ? now - since : 0);
-  record_.ring.Append(
-      hot::ReadSlotEvent(Operation::kShmUnlock, offset, LockMode::kShared, LockMode::kNone), now);
+  record_.ring.Append(lock.Unlocking(), now);
   return hot::Idle(held);
 }
 

@@ -26,43 +26,67 @@ static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a S
 
 // ---- the hot pair: before what SQLite calls, so that it becomes part of it ----
 
-inline ledger::SnapshotFacts ShimFile::Facts() const noexcept {
-  if (wal_index_ == nullptr) return {};
+namespace {
+
+constexpr int kCheckpointOffset = ShmOffset(Resource::kWalCheckpoint);
+constexpr int kRecoverOffset = ShmOffset(Resource::kWalRecover);
+constexpr int kReadZeroOffset = ShmOffset(Resource::kWalRead0);
+
+LockMode ModeOf(int flags) {
+  return (flags & SQLITE_SHM_SHARED) != 0 ? LockMode::kShared : LockMode::kExclusive;
+}
+
+}  // namespace
+
+// Only a shared lock makes a snapshot.
+inline ledger::SnapshotFacts ShimFile::FactsFor(LockMode mode) const noexcept {
+  if (mode != LockMode::kShared || wal_index_ == nullptr) return {};
   return {.max_frame = ReadShared32(wal_index_, format::kMxFrameOffset),
           .salts = ReadShared64(wal_index_, format::kSaltOffset)};
 }
 
+// One lock of the wal-index that no other question hangs on: nothing is being waited for, and it is
+// neither a checkpoint's (the guard) nor a recovery's.
+inline bool ShimFile::IsPlainShmLock(int offset, int count) const noexcept {
+  return count == 1 && offset != kCheckpointOffset && offset != kRecoverOffset && !guard_.armed() &&
+         !connection_->HasRefusal();
+}
+
 // The usual case: in autocommit, as at the call before, and by a statement with the text that the
 // connection shows already. Where there is a tracker, its connection is known too.
-inline bool ShimFile::ReadsAsBefore() const noexcept {
+inline bool ShimFile::LocksAsBefore(int offset) const noexcept {
   const StatementTracker* const tracker = current_tracker_;
-  return tracker != nullptr && tracker->running_text() == connection_->read_text() &&
+  const auto shown = offset < kShmReadOffset ? ledger::SqlSlot::kWrite : ledger::SqlSlot::kRead;
+  return tracker != nullptr && tracker->running_text() == connection_->recorded_text(shown) &&
          tracker->Follows(*db_) && connection_->InAutocommit() && sqlite3_get_autocommit(*db_) != 0;
 }
 
-inline int ShimFile::LockReadSlot(int offset) noexcept {
+inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset), .count = 1});
-  constexpr int kFlags = SQLITE_SHM_LOCK | SQLITE_SHM_SHARED;
-  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, kFlags);
-  if (result != SQLITE_OK || !ReadsAsBefore()) [[unlikely]] {
-    return RecordShmLock(offset, 1, kFlags, result, 0, ledger::Now());
+  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
+  const Ticks now = ledger::Now();
+  if (result != SQLITE_OK || !LocksAsBefore(offset)) [[unlikely]] {
+    return RecordShmLock(offset, 1, flags, result, 0, now);
   }
-  connection_->ReadSlotLocked(offset, ledger::Now(), Facts());
+  const LockMode mode = ModeOf(flags);
+  connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
   return SQLITE_OK;
 }
 
-// A read that began in autocommit ends in it: BEGIN would have kept the lock. One that began inside
-// a transaction ends with it, or to try again: that is asked.
-inline int ShimFile::UnlockReadSlot(int offset) noexcept {
+// What began in autocommit ends in it: BEGIN would have kept the lock. What began inside a
+// transaction ends with it, or to try again: that is asked.
+inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const Connection::Calling calling(
       *connection_, {.resource = ShmResource(offset), .count = 1, .releasing = true});
-  constexpr int kFlags = SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED;
-  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, kFlags);
+  const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
+  const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
-    return RecordShmLock(offset, 1, kFlags, result, 0, ledger::Now());
+    return RecordShmLock(offset, 1, flags, result, 0, now);
   }
-  const bool idle = connection_->ReadSlotUnlocked(offset, ledger::Now());
-  if (idle && current_tracker_ != nullptr) current_tracker_->Finished();
+  const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
+  if (idle && ModeOf(flags) == LockMode::kShared && current_tracker_ != nullptr) {
+    current_tracker_->Finished();
+  }
   return SQLITE_OK;
 }
 
@@ -117,26 +141,20 @@ struct ShimFile::Methods {
   static int xShmMap(sqlite3_file* file, int region, int bytes, int extend, void volatile** page) {
     return Self(file).ShmMap(region, bytes, extend, page);
   }
-  // What every read transaction of a WAL database does twice goes straight through: a read slot,
-  // shared, while nothing is being waited for.
+  // What every transaction of a WAL database does a few times goes straight through.
   [[gnu::hot, gnu::aligned(64)]] static int xShmLock(sqlite3_file* file, int offset, int count,
                                                      int flags) {
     ShimFile& self = Self(file);
-    if ((flags & SQLITE_SHM_SHARED) == 0 || offset < kShmReadOffset ||
-        self.connection_->HasRefusal()) [[unlikely]] {
+    if (!self.IsPlainShmLock(offset, count)) [[unlikely]] {
       return self.AnyShmLock(offset, count, flags);
     }
-    return (flags & SQLITE_SHM_UNLOCK) != 0 ? self.UnlockReadSlot(offset)
-                                            : self.LockReadSlot(offset);
+    return (flags & SQLITE_SHM_UNLOCK) != 0 ? self.PlainShmUnlock(offset, flags)
+                                            : self.PlainShmLock(offset, flags);
   }
   [[gnu::hot]] static void xShmBarrier(sqlite3_file* file) {
-    ShimFile& self = Self(file);
+    if (Self(file).guard_.armed()) [[unlikely]]
+      return Self(file).GuardedBarrier();
     file = Lower(file);
-    if (self.guard_.armed()) [[unlikely]] {
-      file->pMethods->xShmBarrier(file);
-      if (self.wal_index_ != nullptr) self.guard_.Note(self.wal_index_);
-      return;
-    }
     file->pMethods->xShmBarrier(file);
   }
   static int xShmUnmap(sqlite3_file* file, int delete_flag) {
@@ -354,10 +372,12 @@ void ShimFile::WalIndexMapped(const volatile void* page) noexcept {
   ledger::Ledger::Process().Mapped(*connection_, wal_index_);
 }
 
-namespace {
+void ShimFile::GuardedBarrier() noexcept {
+  lower()->pMethods->xShmBarrier(lower());
+  if (wal_index_ != nullptr) guard_.Note(wal_index_);
+}
 
-constexpr int kCheckpointOffset = ShmOffset(Resource::kWalCheckpoint);
-constexpr int kReadZeroOffset = ShmOffset(Resource::kWalRead0);
+namespace {
 
 bool Covers(int offset, int count, int wanted) {
   return offset <= wanted && wanted < offset + count;
@@ -376,7 +396,7 @@ int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
 
 int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks begun,
                             Ticks now) noexcept {
-  const LockMode mode = (flags & SQLITE_SHM_SHARED) != 0 ? LockMode::kShared : LockMode::kExclusive;
+  const LockMode mode = ModeOf(flags);
   if ((flags & SQLITE_SHM_UNLOCK) != 0) {
     connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText());
     if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
@@ -396,8 +416,7 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
       return RefuseRestartedWal(offset, count, flags);
     }
   }
-  connection_->ShmLocked(offset, count, mode, now, Context(),
-                         mode == LockMode::kShared ? Facts() : ledger::SnapshotFacts{});
+  connection_->ShmLocked(offset, count, mode, now, Context(), FactsFor(mode));
   return SQLITE_OK;
 }
 

@@ -70,19 +70,21 @@ class ShimFile {
   [[gnu::hot]] ledger::CallContext ContextWithoutText() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
-  bool ReadsAsBefore() const noexcept;
-  int LockReadSlot(int offset) noexcept;
-  int UnlockReadSlot(int offset) noexcept;
+  bool IsPlainShmLock(int offset, int count) const noexcept;
+  bool LocksAsBefore(int offset) const noexcept;
+  int PlainShmLock(int offset, int flags) noexcept;
+  int PlainShmUnlock(int offset, int flags) noexcept;
   [[gnu::hot]] int AnyShmLock(int offset, int count, int flags) noexcept;
   [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
                                  ledger::Ticks now) noexcept;
   void AfterUnlock() noexcept;
   ledger::Ticks RetryBegins() const noexcept;
   LockMode LevelBelow() noexcept;
-  ledger::SnapshotFacts Facts() const noexcept;
+  ledger::SnapshotFacts FactsFor(LockMode mode) const noexcept;
   void WalIndexOpened() noexcept;
   void WalIndexMapped(const volatile void* page) noexcept;
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
+  [[gnu::cold]] void GuardedBarrier() noexcept;
   void LearnConnection(void* argument) noexcept;
   int NameVfs(void* argument) noexcept;
   bool AnswerPragma(char** arguments, int& result) noexcept;
