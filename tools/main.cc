@@ -3,6 +3,9 @@
 //
 // No command that only looks opens the database with SQLite: whoever closes a database last would
 // checkpoint it and delete its WAL. The commands that hold a barrier do, without checkpoint.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <clocale>
 #include <exception>
 #include <sstream>
@@ -31,6 +34,17 @@ int Explain(const CLI::App& app, const CLI::ParseError& error) {
   std::istringstream lines(err.str());
   for (std::string line; std::getline(lines, line);) Complain(line);
   return kExitUsage;
+}
+
+// A stream that is closed would become the next file that is opened, a pid file or a pipe of ours,
+// and take what is printed. What stands in for it fails as before, and a command that is run does
+// not get it.
+void KeepStreamsFromFiles() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) >= 0) continue;
+    // The lowest that is free.
+    (void)!open("/dev/null", (stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+  }
 }
 
 int Main(int argc, char** argv) {
@@ -63,6 +77,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  KeepStreamsFromFiles();
   std::setlocale(LC_CTYPE, "C.UTF-8");  // for the width of characters, whatever the user's locale
   try {
     return Main(argc, argv);

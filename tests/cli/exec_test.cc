@@ -141,6 +141,28 @@ TEST_F(ExecTest, TheCommandHasStreamsDescriptorsAndSignalsAsItWouldHaveWithout) 
   EXPECT_EQ(with.out.rfind("input\n", 0), 0U) << with;
 }
 
+// No file of ours takes the place of a closed stream, nor what is printed into it.
+TEST_F(ExecTest, ClosedStreamsStayClosedAndTakeNoFilesPlace) {
+  const std::string path = MakeDatabase("a.db");
+  const std::string script =
+      "exec 3>$DIR/fds; ls /proc/self/fd >&3; cat \"$LOCKSCOPE_FILES_FROM\" >&3";
+  Environment env = Env();
+  env["DB"] = path;
+  for (const char* closed : {"<&-", ">&-", "2>&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    const auto listed = [&](const std::string& runner) {
+      std::filesystem::remove(dir_ / "fds");
+      env["SCRIPT"] = script;
+      const ProgramResult result =
+          RunProgram({.argv = {"sh", "-c", runner + " sh -c \"$SCRIPT\" " + closed}, .env = env});
+      EXPECT_EQ(result.exit_code, 0) << closed << result;
+      return TextOf(dir_ / "fds");
+    };
+    env["LOCKSCOPE_FILES_FROM"] = "/dev/null";
+    const std::string without = listed("");
+    EXPECT_EQ(listed("\"$L\" exec --db \"$DB\" --"), without + path + "\n") << closed;
+  }
+}
+
 TEST_F(ExecTest, AFileOfTwoNamesIsHeldOnce) {
   const std::string path = MakeDatabase("a.db", "delete");
   std::filesystem::create_symlink(path, dir_ / "link.db");

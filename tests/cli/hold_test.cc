@@ -148,6 +148,32 @@ TEST_F(HoldTest, InTheBackgroundItKeepsNoStreamAndNoFolder) {
   EXPECT_EQ(Stop().exit_code, 0);
 }
 
+// A pipe or file of its own in a stream's place would take what is printed.
+TEST_F(HoldTest, InTheBackgroundItHoldsWithoutStreamsToo) {
+  for (const char* closed : {"<&-", "2>&-", "<&- 2>&-"}) {
+    const ProgramResult result = RunProgram(
+        {.argv = {"sh", "-c",
+                  std::string("exec \"$0\" hold --background --pid-file holder a.db ") + closed,
+                  LOCKSCOPE_COMMAND},
+         .directory = dir_.path()});
+    EXPECT_EQ(result.exit_code, 0) << closed << result;
+    EXPECT_EQ(TextOf(pid_file_), std::to_string(Holder()) + "\n") << closed;
+    EXPECT_EQ(Stop().exit_code, 0) << closed;
+  }
+  // Where the manifest cannot be printed nothing is held.
+  for (const char* closed : {">&-", ">&- 2>&-", "<&- >&-", "<&- >&- 2>&-"}) {
+    const ProgramResult result = RunProgram(
+        {.argv = {"sh", "-c",
+                  std::string("exec \"$0\" hold --background --pid-file holder a.db ") + closed,
+                  LOCKSCOPE_COMMAND},
+         .directory = dir_.path()});
+    EXPECT_EQ(result.exit_code, 1) << closed << result;
+    EXPECT_FALSE(Exists(pid_file_)) << closed;
+    EXPECT_EQ(Begin().exit_code, 0) << closed;
+    EXPECT_EQ(Stop().exit_code, 0) << closed;
+  }
+}
+
 TEST_F(HoldTest, ANoDatabaseIsOneInTheBackgroundToo) {
   const ProgramResult result =
       Lockscope({"hold", "--background", "--pid-file", pid_file_, dir_ / "missing.db"});
