@@ -46,7 +46,7 @@ int Hold(const HoldWords& words, const Ready& ready) {
   int status = kExitWell;
   const auto session = BarrierSession::Begin(words.barrier, "lockscope hold", status);
   if (session == nullptr) {
-    if (pid_file) pid_file->GiveBack();
+    if (pid_file) pid_file->Remove();
     return status;
   }
   signal(SIGTERM, SIG_DFL);  // by which `hold --stop` asks
@@ -54,7 +54,7 @@ int Hold(const HoldWords& words, const Ready& ready) {
   const Status written = pid_file ? pid_file->WritePid() : Status{};
   if (!written.ok()) Complain(written.message);
   if (!written.ok() || !Print(session->Manifest() + "\n")) {
-    if (pid_file) pid_file->GiveBack();
+    if (pid_file) pid_file->Remove();
     return kExitWrong;
   }
   ready();
@@ -110,6 +110,11 @@ int Stop(const std::string& name) {
   }
   PidFile& file = found.value();
   if (const auto failed = End(file, name)) return *failed;
+  if (!file.KeepsHoldersOut()) {
+    Complain(name +
+             ": another holder has it by now; what became of the one before it is not known");
+    return kExitFailed;
+  }
   const auto verdict = file.ReadVerdict();
   file.Remove();
   if (!verdict) {

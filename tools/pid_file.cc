@@ -21,9 +21,9 @@ Status CannotOpen(const std::string& path) {
   return {SQLITE_CANTOPEN, path + ": " + std::generic_category().message(errno)};
 }
 
-struct flock WholeFile() {
+struct flock WholeFile(short type) {
   struct flock lock = {};
-  lock.l_type = F_WRLCK;
+  lock.l_type = type;
   lock.l_whence = SEEK_SET;
   return lock;
 }
@@ -43,28 +43,31 @@ std::string_view TakeLine(std::string_view& text) {
 }  // namespace
 
 Result<PidFile> PidFile::Claim(const std::string& path) {
-  while (true) {
-    bool made = true;
+  // A `hold --stop` has its look at the file only for a moment.
+  for (int attempts = 1;; ++attempts) {
     constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
     UniqueFd fd(open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0644));
     if (!fd.valid() && errno == EEXIST) {
-      made = false;
       fd = UniqueFd(open(path.c_str(), kFlags));
       if (!fd.valid() && errno == ENOENT) continue;
     }
     if (!fd.valid()) return CannotOpen(path);
     PidFile file(path, std::move(fd));
-    file.made_ = made;
     if (!file.IsOne()) return Status{SQLITE_MISUSE, path + " is there, and no pid file"};
-    struct flock lock = WholeFile();
-    if (fcntl(file.fd_.get(), F_SETLK, &lock) != 0) {
+    if (!file.Lock(F_WRLCK)) {
       if (errno != EACCES && errno != EAGAIN) return CannotOpen(path);
-      const auto holder = file.Holder();
-      if (!holder) continue;
-      return Status{SQLITE_BUSY, path + ": pid " + std::to_string(*holder) + " holds by it"};
+      if (const auto holder = file.Holder()) {
+        return Status{SQLITE_BUSY, path + ": pid " + std::to_string(*holder) + " holds by it"};
+      }
+      constexpr int kMostAttempts = 100;
+      if (attempts >= kMostAttempts) return Status{SQLITE_BUSY, path + " is locked"};
+      usleep(10'000);
+      continue;
     }
-    // Removed by whoever stopped the holder before.
-    if (file.HasName()) return file;
+    // Otherwise removed by whoever stopped the holder before.
+    if (!file.HasName()) continue;
+    if (ftruncate(file.fd_.get(), 0) != 0) return CannotOpen(path);
+    return file;
   }
 }
 
@@ -79,8 +82,16 @@ Result<PidFile> PidFile::Find(const std::string& path) {
   return file;
 }
 
+bool PidFile::Lock(short type) {
+  struct flock lock = WholeFile(type);
+  return fcntl(fd_.get(), F_SETLK, &lock) == 0;
+}
+
+bool PidFile::KeepsHoldersOut() { return Lock(F_RDLCK); }
+
+// A lock for reading is no holder's.
 std::optional<pid_t> PidFile::Holder() const {
-  struct flock lock = WholeFile();
+  struct flock lock = WholeFile(F_RDLCK);
   if (fcntl(fd_.get(), F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
   return lock.l_pid > 0 ? lock.l_pid : 0;
 }
@@ -108,10 +119,6 @@ bool PidFile::HasName() const {
   struct stat open = {};
   return stat(path_.c_str(), &named) == 0 && fstat(fd_.get(), &open) == 0 &&
          named.st_dev == open.st_dev && named.st_ino == open.st_ino;
-}
-
-void PidFile::GiveBack() {
-  if (made_) Remove();
 }
 
 Status PidFile::Write(const std::string& text, bool from_the_beginning) {

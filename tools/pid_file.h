@@ -22,35 +22,36 @@ namespace lockscope::tools {
 
 class PidFile {
  public:
-  // For this process to hold by; that of a dead holder is taken over. What it says is as before
-  // until WritePid().
+  // For this process to hold by; that of a dead holder is taken over and emptied: what became of
+  // an earlier barrier must not be taken for the verdict on this one.
   //   SQLITE_BUSY      a holder lives
   //   SQLITE_MISUSE    a file of another kind
   //   SQLITE_CANTOPEN  it cannot be made or opened
   static Result<PidFile> Claim(const std::string& path);
-  // The same for a holder: removes it, where Claim() made it.
-  void GiveBack();
   Status WritePid();
   void WriteVerdict(const Verdict& verdict);
+  // REQUIRES: it is claimed, or KeepsHoldersOut().
+  void Remove();
 
   // For whoever asks. SQLITE_NOTFOUND where there is none, otherwise as Claim().
   static Result<PidFile> Find(const std::string& path);
   // Null: no holder lives. 0: one outside this pid namespace.
   std::optional<pid_t> Holder() const;
+  // As long as the object lives nobody can claim it. False where a holder lives.
+  bool KeepsHoldersOut();
   // What the holder has left; null where it has not.
   std::optional<Verdict> ReadVerdict() const;
-  void Remove();
 
  private:
   PidFile(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   std::string Text() const;
   bool IsOne() const;
   bool HasName() const;
+  bool Lock(short type);
   Status Write(const std::string& text, bool from_the_beginning);
 
   std::string path_;
   UniqueFd fd_;
-  bool made_ = false;
 };
 
 }  // namespace lockscope::tools

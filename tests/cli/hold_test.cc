@@ -254,6 +254,54 @@ TEST_F(HoldTest, ADeadHoldersPidFileIsTakenOver) {
   EXPECT_TRUE(innocent.alive());
 }
 
+// What became of an earlier barrier is no verdict on one that was never held.
+TEST_F(HoldTest, AnEarlierVerdictIsNotBroughtForABarrierThatWasNotHad) {
+  Actor writer;
+  writer.Open("c", path_);
+  for (const bool killed : {false, true}) {
+    ASSERT_EQ(Begin().exit_code, 0);
+    const pid_t holder = Holder();
+    kill(holder, SIGTERM);
+    ASSERT_TRUE(Eventually([&] { return Gone(holder); }));
+    EXPECT_NE(TextOf(pid_file_).find("verdict 0 "), std::string::npos) << TextOf(pid_file_);
+    writer.Exec("c", "begin immediate");
+    if (killed) {
+      Running hold({"hold", "--pid-file", pid_file_, "--kind", "write", "--timeout", "1m", path_});
+      EXPECT_TRUE(Eventually([&] { return FileSize(pid_file_) == 0; }));
+      hold.Signal(SIGKILL);
+      EXPECT_EQ(hold.Wait().signal, SIGKILL);
+    } else {
+      EXPECT_EQ(Begin({"--kind", "write", "--timeout", "100ms"}).exit_code, 75);
+    }
+    EXPECT_EQ(Stop().exit_code, killed ? 125 : 1);
+    writer.Exec("c", "commit");
+  }
+}
+
+// The first is stopped by one that is slow to look, and meanwhile another has begun.
+TEST_F(HoldTest, ANewHoldersPidFileIsLeftAloneByWhoeverStoppedTheOneBefore) {
+  ASSERT_EQ(Begin().exit_code, 0);
+  const pid_t first = Holder();
+  kill(first, SIGSTOP);
+  Running stop({"hold", "--stop", pid_file_});
+  ASSERT_TRUE(Eventually([&] {
+    return TextOf("/proc/" + std::to_string(first) + "/status").find("ShdPnd:\t0000000000004000") !=
+           std::string::npos;
+  }));
+  stop.Signal(SIGSTOP);
+  kill(first, SIGCONT);
+  ASSERT_TRUE(Eventually([&] { return Gone(first); }));
+  ASSERT_EQ(Begin().exit_code, 0);
+  const pid_t second = Holder();
+  stop.Signal(SIGCONT);
+  const ProgramResult stopped = stop.Wait();
+  EXPECT_EQ(stopped.exit_code, 125) << stopped;
+  EXPECT_NE(stopped.err.find("another holder has it by now"), std::string::npos) << stopped;
+  EXPECT_TRUE(Holds(second));
+  EXPECT_EQ(Stop().exit_code, 0);
+  EXPECT_TRUE(Gone(second));
+}
+
 TEST_F(HoldTest, AFileOfAnotherKindIsNeverTouched) {
   for (const std::string text : {"my notes\n", "12\nnotes\n", "12 13\n", "\n"}) {
     std::ofstream(pid_file_) << text;
