@@ -1,6 +1,7 @@
 #include "background.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,16 +30,18 @@ void LetGoOfStreams() {
 [[noreturn]] void Work(const std::function<int(const Ready&)>& work, int report) {
   const auto tell = [report](int status) {
     const auto byte = static_cast<unsigned char>(status);
-    (void)!write(report, &byte, 1);
+    const bool heard = write(report, &byte, 1) == 1;
     close(report);
+    return heard;
   };
+  signal(SIGPIPE, SIG_IGN);  // nobody may be left to be told
   bool told = false;
   int status = kExitWrong;
   try {
     status = work([&tell, &told] {
       LetGoOfStreams();
-      tell(kExitWell);
       told = true;
+      return tell(kExitWell);
     });
   } catch (const std::exception& e) {
     Complain(e.what());

@@ -57,7 +57,11 @@ int Hold(const HoldWords& words, const Ready& ready) {
     if (pid_file) pid_file->Remove();
     return kExitWrong;
   }
-  ready();
+  // Whoever asked for it was killed while it was waited for, and would never end it.
+  if (!ready()) {
+    if (pid_file) pid_file->Remove();
+    return kExitWrong;
+  }
   const Verdict verdict = HoldUntilTold(*session, signals);
   if (pid_file) pid_file->WriteVerdict(verdict);
   Complain(verdict.text);
@@ -131,7 +135,7 @@ int Run(const HoldWords& words) {
     Complain("hold needs a database, or --stop F");
     return kExitUsage;
   }
-  if (!words.background) return Hold(words, [] {});
+  if (!words.background) return Hold(words, [] { return true; });
   if (words.pid_file.empty()) {
     Complain("hold --background needs --pid-file F, by which hold --stop F finds it");
     return kExitUsage;

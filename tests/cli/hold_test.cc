@@ -174,6 +174,22 @@ TEST_F(HoldTest, InTheBackgroundItHoldsWithoutStreamsToo) {
   }
 }
 
+// Nobody would know that it holds, and stop it.
+TEST_F(HoldTest, InTheBackgroundItDoesNotHoldWhereWhoeverAskedWasKilled) {
+  Actor writer;
+  writer.Open("c", path_);
+  writer.Exec("c", "begin immediate");
+  Running hold({"hold", "--background", "--pid-file", pid_file_, "--kind", "write", "--timeout",
+                "1m", path_});
+  ASSERT_TRUE(Eventually([&] { return Exists(pid_file_); })) << hold.err();
+  hold.Signal(SIGKILL);
+  EXPECT_EQ(hold.Wait().signal, SIGKILL);
+  EXPECT_TRUE(Exists(pid_file_));
+  writer.Exec("c", "commit");
+  EXPECT_TRUE(Eventually([&] { return !Exists(pid_file_); }));
+  writer.Exec("c", "begin immediate; commit; pragma wal_checkpoint(truncate)");
+}
+
 TEST_F(HoldTest, ANoDatabaseIsOneInTheBackgroundToo) {
   const ProgramResult result =
       Lockscope({"hold", "--background", "--pid-file", pid_file_, dir_ / "missing.db"});
