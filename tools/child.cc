@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fstream>
@@ -22,18 +23,6 @@ std::vector<pid_t> ChildrenOf(pid_t pid) {
   std::ifstream list("/proc/" + process + "/task/" + process + "/children");
   for (pid_t child = 0; list >> child;) children.push_back(child);
   return children;
-}
-
-// `first` and all that stem from this process, parents before their children. Where the kernel does
-// not list children, `first` alone.
-std::vector<pid_t> Descendants(pid_t first) {
-  std::vector<pid_t> all = ChildrenOf(getpid());
-  if (all.empty()) return {first};
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const std::vector<pid_t> more = ChildrenOf(all[i]);
-    all.insert(all.end(), more.begin(), more.end());
-  }
-  return all;
 }
 
 // In the child: only what is safe there. Returns where it cannot be run.
@@ -57,7 +46,8 @@ int ReadError(int fd) {
 
 }  // namespace
 
-Child::Child(std::vector<std::string> argv, const sigset_t& mask) {
+Child::Child(std::vector<std::string> argv, const sigset_t& mask)
+    : strangers_(ChildrenOf(getpid())) {
   std::vector<char*> words;
   words.reserve(argv.size() + 1);
   for (std::string& word : argv) words.push_back(word.data());
@@ -100,6 +90,7 @@ Child::~Child() {
 void Child::Reap() {
   int status = 0;
   for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+    std::erase(strangers_, pid);
     if (pid != pid_) continue;
     ended_ = true;
     wait_status_ = status;
@@ -116,7 +107,28 @@ int Child::Status() const {
                                    : WEXITSTATUS(wait_status_);
 }
 
-bool Child::AllEnded() { return Ended() && ChildrenOf(getpid()).empty(); }
+// The command, and orphans of what it has started.
+std::vector<pid_t> Child::Roots() const {
+  std::vector<pid_t> roots = ChildrenOf(getpid());
+  std::erase_if(roots, [this](pid_t pid) {
+    return std::find(strangers_.begin(), strangers_.end(), pid) != strangers_.end();
+  });
+  return roots;
+}
+
+// All of them, parents before their children. Where the kernel does not list children, the command
+// alone.
+std::vector<pid_t> Child::Descendants() const {
+  std::vector<pid_t> all = Roots();
+  if (all.empty()) return {pid_};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::vector<pid_t> more = ChildrenOf(all[i]);
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return all;
+}
+
+bool Child::AllEnded() { return Ended() && Roots().empty(); }
 
 void Child::Pass(const siginfo_t& signal) const {
   if (ended_) return;
@@ -128,7 +140,10 @@ void Child::Pass(const siginfo_t& signal) const {
 
 void Child::Stop(int signal) {
   if (AllEnded()) return;
-  for (const pid_t pid : Descendants(pid_)) kill(pid, signal);
+  for (const pid_t pid : Descendants()) {
+    kill(pid, signal);
+    kill(pid, SIGCONT);  // a stopped process minds only SIGKILL
+  }
 }
 
 }  // namespace lockscope::tools

@@ -2,7 +2,8 @@
 //
 // It never outlives this process unprotected: when this process dies, however, the kernel kills it.
 // What the command starts itself is not killed then; but while this process lives it is the one to
-// which orphans among them come (PR_SET_CHILD_SUBREAPER), so that Stop() reaches them all.
+// which orphans among them come (PR_SET_CHILD_SUBREAPER), so that Stop() reaches them all. Children
+// that this process had before, of a shell that became it by exec, are none of them.
 #pragma once
 
 #include <signal.h>
@@ -35,12 +36,15 @@ class Child {
 
   // Passes a signal on, unless the terminal has sent it to both.
   void Pass(const siginfo_t& signal) const;
-  // Sends a signal to it and to all that it has started.
+  // Sends a signal to it and to all that it has started, also where they are stopped.
   void Stop(int signal);
 
  private:
   void Reap();
+  std::vector<pid_t> Roots() const;
+  std::vector<pid_t> Descendants() const;
 
+  std::vector<pid_t> strangers_;  // children of before
   pid_t pid_ = -1;
   int start_error_ = 0;
   bool ended_ = false;

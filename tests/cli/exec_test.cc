@@ -336,6 +336,30 @@ TEST_F(ExecTest, HoldTimeOverIsNotPutOffByACommandThatIgnoresSigterm) {
   EXPECT_EQ(exec->Wait().exit_code, 124);
 }
 
+// As by timeout(1): what is stopped minds no SIGTERM.
+TEST_F(ExecTest, HoldTimeOverWakesACommandThatIsStopped) {
+  const std::string path = MakeDatabase("a.db");
+  const auto begun = std::chrono::steady_clock::now();
+  const ProgramResult result = Exec({"--db", path, "--max-hold", "300ms"},
+                                    "trap 'touch $DIR/asked; exit' TERM; kill -STOP $$");
+  EXPECT_EQ(result.exit_code, 124) << result;
+  EXPECT_TRUE(Exists(dir_ / "asked"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4));
+}
+
+TEST_F(ExecTest, WhatAShellHasStartedBeforeItBecameLockscopeIsLeftAlone) {
+  const std::string path = MakeDatabase("a.db");
+  Environment env = Env();
+  env["DB"] = path;
+  const ProgramResult result =
+      RunProgram({.argv = {"sh", "-c",
+                           "sh -c 'sleep 2; touch $DIR/done' >/dev/null 2>&1 & "
+                           "exec \"$L\" exec --db \"$DB\" --max-hold 300ms -- sleep 100"},
+                  .env = env});
+  EXPECT_EQ(result.exit_code, 124) << result;
+  EXPECT_TRUE(Eventually([&] { return Exists(dir_ / "done"); }));
+}
+
 TEST_F(ExecTest, UsageIsTwo) {
   const std::string path = MakeDatabase("a.db");
   const std::vector<std::vector<std::string>> wrong = {
