@@ -69,8 +69,8 @@ void AddCopy(CLI::App& app, Action& action) {
       "  lockscope exec --db app.db -- sh -c 'lockscope copy \"$LOCKSCOPE_MANIFEST\" "
       "/backup/today'\n"
       "Exit status: 0 copied; 1 a file cannot be read or written or is not the one listed, or\n"
-      "MANIFEST is none; 2 usage: two files of one name, a line feed in a name, a file onto "
-      "itself.");
+      "MANIFEST is none; 2 usage: two files of one name, or one with the name of another's\n"
+      "-wal, a line feed in a name, a file onto itself.");
   command->callback([&action, options] {
     action = [options](const CommandLine&) { return Run(options->manifest, options->folder); };
   });

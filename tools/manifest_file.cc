@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
@@ -80,16 +81,27 @@ Status ReadEntry(std::size_t index, const Json& entry, ListedFile& file) {
 
 // Whether the WALs have their databases, and all find room in one folder.
 Status CheckTogether(const std::vector<ListedFile>& files) {
-  std::set<std::string_view> names;
+  std::map<std::string, const ListedFile*> names;
   std::set<std::string> wals;  // of the databases, whether they are listed or not
   for (const ListedFile& file : files) {
     if (file.path.find('\n') != std::string::npos) {
       return {SQLITE_MISUSE, file.path + ": a line feed in a name"};
     }
-    if (!names.insert(file.name).second) {
+    if (!names.emplace(file.name, &file).second) {
       return {SQLITE_MISUSE, "two files called " + file.name + " cannot be in one folder"};
     }
     if (!file.wal) wals.insert(file.path + "-wal");
+  }
+  for (const ListedFile& file : files) {
+    if (file.wal) continue;
+    // SQLite would take the one for a file of the other.
+    for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+      const auto beside = names.find(file.name + suffix);
+      if (beside != names.end() && !beside->second->wal) {
+        return {SQLITE_MISUSE, "a database called " + beside->second->name +
+                                   " cannot be in one folder with " + file.name};
+      }
+    }
   }
   for (const ListedFile& file : files) {
     if (file.wal && !wals.contains(file.path)) {

@@ -24,8 +24,8 @@ Result<std::string> ReadManifest(const std::string& path);
 
 // The files listed, one at least.
 //   SQLITE_CORRUPT  it is no manifest; says what is wrong
-//   SQLITE_MISUSE   it is, but its files cannot lie in one folder: two of one name, or a line feed
-//                   in a name
+//   SQLITE_MISUSE   it is, but its files cannot lie in one folder: two of one name, a database with
+//                   the name of another's -wal, -shm or -journal, or a line feed in a name
 Result<std::vector<ListedFile>> ParseManifest(std::string_view text);
 
 }  // namespace lockscope::tools

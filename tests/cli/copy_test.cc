@@ -201,6 +201,19 @@ TEST_F(CopyTest, TwoFilesOfOneNameAreUsage) {
   EXPECT_TRUE(NamesInDest().empty());
 }
 
+// One would be taken for a file of the other, or be removed as a leaving of an earlier copy.
+TEST_F(CopyTest, ADatabaseWithTheNameOfAFileOfAnotherIsUsage) {
+  const Json first = Entry(MakeFile("a.db", "first"), "database", 5);
+  fs::create_directory(source_ + "/sub");
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+    const Json second = Entry(MakeFile(std::string("sub/a.db") + suffix, "second"), "database", 6);
+    EXPECT_EQ(Copy({first, second}).exit_code, 2) << suffix;
+    const ProgramResult result = Copy({second, first});
+    EXPECT_EQ(result.exit_code, 2) << result;
+    EXPECT_TRUE(NamesInDest().empty());
+  }
+}
+
 TEST_F(CopyTest, ALineFeedInANameIsUsage) {
   const ProgramResult result = Copy({Entry(MakeFile("a\nb.db", "d"), "database", 1)});
   EXPECT_EQ(result.exit_code, 2) << result;
