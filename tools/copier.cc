@@ -82,19 +82,30 @@ bool IsFile(int folder, const std::string& name, const FileId& id) {
          FileId{.device = facts.st_dev, .inode = facts.st_ino} == id;
 }
 
-// A name that nobody has, short enough for every file system.
-UniqueFd CreateTemporary(int folder, std::string& name) {
+// Calls `take` with one name after the other until one is not there yet. Short enough for every
+// file system. False where it fails otherwise.
+template <class Take>
+bool TakeTemporaryName(std::string& name, const Take& take) {
   for (int number = 0;; ++number) {
     name = ".lockscope-" + std::to_string(getpid()) + "-" + std::to_string(number) + ".tmp";
-    UniqueFd file(openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (file.valid() || errno != EEXIST) return file;
+    if (take(name)) return true;
+    if (errno != EEXIST) return false;
   }
+}
+
+// A file without a name is given one through /proc.
+bool CanBeNamed() { return access("/proc/self/fd", X_OK) == 0; }
+
+bool GiveName(int file, int folder, const std::string& name) {
+  const std::string link = "/proc/self/fd/" + std::to_string(file);
+  return linkat(AT_FDCWD, link.c_str(), folder, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
 }
 
 }  // namespace
 
 Result<Copier> Copier::Into(const std::string& folder) {
-  if (mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) {
+  const bool made = mkdir(folder.c_str(), 0777) == 0;
+  if (!made && errno != EEXIST) {
     return Status{SQLITE_CANTOPEN, "cannot make the folder " + folder + ": " +
                                        std::generic_category().message(errno)};
   }
@@ -102,6 +113,10 @@ Result<Copier> Copier::Into(const std::string& folder) {
   if (!fd.valid()) {
     return Status{SQLITE_CANTOPEN,
                   "cannot copy into " + folder + ": " + std::generic_category().message(errno)};
+  }
+  if (made) {
+    const UniqueFd parent(openat(fd.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!parent.valid() || fsync(parent.get()) != 0) return Failed(folder);
   }
   return Copier(folder, std::move(fd));
 }
@@ -121,17 +136,34 @@ Status Copier::Copy(const ListedFile& file) {
   if (IsFile(folder_.get(), file.name, file.id)) {
     return {SQLITE_MISUSE, file.path + " cannot be copied onto itself"};
   }
-  copied_.push_back({.temporary = {}, .name = file.name, .wal = file.wal});
-  std::string temporary;
-  const UniqueFd target = CreateTemporary(folder_.get(), temporary);
-  if (!target.valid()) return Fail(temporary);
-  copied_.back().temporary = temporary;
+  Copied& copied = copied_.emplace_back();
+  copied.name = file.name;
+  copied.wal = file.wal;
+  if (!Create(copied)) return Fail(file.name);
+  const int target = copied.file.get();
   const std::string shown = name_ + "/" + file.name;
-  if (Status status = CopyBytes(file, source.get(), target.get(), shown); !status.ok()) {
-    return status;
-  }
-  if (fchmod(target.get(), mode) != 0 || fsync(target.get()) != 0) return Failed(shown);
+  if (Status status = CopyBytes(file, source.get(), target, shown); !status.ok()) return status;
+  if (fchmod(target, mode) != 0 || fsync(target) != 0) return Failed(shown);
+  if (!copied.temporary.empty()) copied.file.Reset();
   return {};
+}
+
+// So many descriptors every process has.
+bool Copier::Create(Copied& copied) const {
+  constexpr std::size_t kMostWithoutName = 256;
+  const int folder = folder_.get();
+  if (copied_.size() <= kMostWithoutName && CanBeNamed()) {
+    copied.file = UniqueFd(openat(folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+    if (copied.file.valid()) return true;
+  }
+  std::string temporary;
+  const bool created = TakeTemporaryName(temporary, [&](const std::string& name) {
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    copied.file = UniqueFd(openat(folder, name.c_str(), kFlags, 0600));
+    return copied.file.valid();
+  });
+  if (created) copied.temporary = temporary;
+  return created;
 }
 
 Status Copier::Remove(const std::string& name, bool& was_there) {
@@ -139,18 +171,37 @@ Status Copier::Remove(const std::string& name, bool& was_there) {
   return was_there || errno == ENOENT ? Status{} : Fail(name);
 }
 
-Status Copier::Place(Copied& copied) {
+// A name can be given to a file that has none only where it is free; it can be taken from another
+// file only by renaming.
+bool Copier::Name(Copied& copied) const {
   const int folder = folder_.get();
-  if (renameat(folder, copied.temporary.c_str(), folder, copied.name.c_str()) != 0) {
-    return Fail(copied.name);
+  if (copied.temporary.empty()) {
+    const int file = copied.file.get();
+    if (GiveName(file, folder, copied.name)) return true;
+    if (errno != EEXIST) return false;
+    const auto give = [&](const std::string& name) { return GiveName(file, folder, name); };
+    std::string temporary;
+    if (!TakeTemporaryName(temporary, give)) return false;
+    copied.temporary = temporary;
   }
+  if (renameat(folder, copied.temporary.c_str(), folder, copied.name.c_str()) != 0) return false;
   copied.temporary.clear();
+  return true;
+}
+
+Status Copier::Place(Copied& copied) {
+  if (!Name(copied)) return Fail(copied.name);
+  // Once more where it had no name yet: a file system need not have kept such a file.
+  if (copied.file.valid() && fsync(copied.file.get()) != 0) return Fail(copied.name);
+  copied.file.Reset();
   return {};
 }
 
+Status Copier::Sync() const { return fsync(folder_.get()) == 0 ? Status{} : Failed(name_); }
+
 // A database and a WAL that do not belong together must never meet, also where the machine fails in
 // between: where there is a file beside the database, before or after, the old database goes first
-// and the new one comes last.
+// and the new one comes last, and each is on the disk before the next step.
 Result<std::vector<std::string>> Copier::Finish() {
   std::vector<std::string> removed;
   const auto wal_of = [this](const std::string& database) {
@@ -172,6 +223,9 @@ Result<std::vector<std::string>> Copier::Finish() {
     bool was_there = false;
     if (!beside.empty() || wal != copied_.end()) {
       if (Status status = Remove(database.name, was_there); !status.ok()) return status;
+      if (was_there) {
+        if (Status status = Sync(); !status.ok()) return status;
+      }
     }
     for (const std::string& name : beside) {
       if (Status status = Remove(name, was_there); !status.ok()) return status;
@@ -180,9 +234,12 @@ Result<std::vector<std::string>> Copier::Finish() {
     if (wal != copied_.end()) {
       if (Status status = Place(*wal); !status.ok()) return status;
     }
+    if (!beside.empty() || wal != copied_.end()) {
+      if (Status status = Sync(); !status.ok()) return status;
+    }
     if (Status status = Place(database); !status.ok()) return status;
   }
-  if (fsync(folder_.get()) != 0) return Failed(name_);
+  if (Status status = Sync(); !status.ok()) return status;
   return removed;
 }
 

@@ -1,7 +1,8 @@
 // Copier: the exact copy of the files of a barrier into a folder.
 //
-// All is copied under temporary names and synced first; only then are the copies given their names.
-// Where it fails before that, the folder is as it was.
+// All is copied and synced first; only then are the copies given their names. Where it fails before
+// that, the folder is as it was: also where it is killed, if the file system has files without a
+// name (O_TMPFILE); else those of temporary names stay.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +32,17 @@ class Copier {
 
  private:
   struct Copied {
-    std::string temporary;  // empty once it has its name
+    std::string temporary;  // empty where it has none, or its final name
+    UniqueFd file;          // open as long as it has no name
     std::string name;
     bool wal = false;
   };
 
   Copier(std::string name, UniqueFd folder) : name_(std::move(name)), folder_(std::move(folder)) {}
+  bool Create(Copied& copied) const;
+  bool Name(Copied& copied) const;
   Status Place(Copied& copied);
+  Status Sync() const;
   Status Remove(const std::string& name, bool& was_there);
   Status Fail(const std::string& name) const;
 

@@ -3,9 +3,12 @@
 //   1  what it copies
 //   2  what is left of an earlier copy
 //   3  what it refuses, and leaves as it was
-//   4  manifests from anybody
+//   4  killed, or with the machine
+//   5  manifests from anybody
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -39,6 +42,19 @@ class CopyTest : public ::testing::Test {
     return RunProgram({.argv = {LOCKSCOPE_COMMAND, "copy", "-", dest_}, .input = manifest});
   }
   ProgramResult Copy(const std::vector<Json>& files) { return CopyText(Json(files).dump()); }
+
+  // Writes its calls to stderr, and is killed at one of them; 0: at none.
+  ProgramResult CopyCounted(const std::vector<Json>& files, int killed_at) {
+    return RunProgram({.argv = {LOCKSCOPE_COMMAND, "copy", "-", dest_},
+                       .input = Json(files).dump(),
+                       .env = {{"LD_PRELOAD", LOCKSCOPE_COUNTED_CALLS},
+                               {"KILLED_AT", std::to_string(killed_at)}}});
+  }
+  static bool HasFilesWithoutAName(const std::string& folder) {
+    const int fd = open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+  }
 
   std::set<std::string> NamesInDest() const {
     std::set<std::string> names;
@@ -234,6 +250,58 @@ TEST_F(CopyTest, AFullDiskLeavesNothing) {
 }
 
 // ---- 4 ----
+
+// Each of its calls that change the folder, or make it last, is its last one once.
+TEST_F(CopyTest, KilledAtAnyCallItLeavesNoMixtureAndNoHalfCopy) {
+  if (!HasFilesWithoutAName(dir_.path())) GTEST_SKIP() << "there is no O_TMPFILE here";
+  const std::vector<Json> both = {Entry(MakeFile("a.db", "new"), "database", 3),
+                                  Entry(MakeFile("a.db-wal", "new wal"), "wal", 7)};
+  const std::vector<Json> one = {both.front()};
+  for (const std::vector<Json>& manifest : {both, one}) {
+    const std::set<std::string> good =
+        manifest.size() > 1 ? std::set<std::string>{"old with old wal", " with old wal", " with ",
+                                                    " with new wal", "new with new wal"}
+                            : std::set<std::string>{"old with ", "new with "};
+    int calls = 0;
+    for (bool killed = true; killed; ++calls) {
+      fs::remove_all(dest_);
+      fs::create_directory(dest_);
+      std::ofstream(dest_ + "/a.db") << "old";
+      if (manifest.size() > 1) std::ofstream(dest_ + "/a.db-wal") << "old wal";
+      const ProgramResult result = CopyCounted(manifest, calls + 1);
+      killed = result.signal == SIGKILL;
+      EXPECT_TRUE(killed || result.exit_code == 0) << result;
+      const std::string found = InDest("a.db") + " with " + InDest("a.db-wal");
+      EXPECT_TRUE(good.contains(found)) << found << result;
+      std::set<std::string> others = NamesInDest();
+      others.erase("a.db");
+      others.erase("a.db-wal");
+      // A name can be taken from another file in two steps only.
+      EXPECT_TRUE(others.empty() || result.err.ends_with("renameat a.db\n")) << result;
+    }
+    EXPECT_GT(calls, manifest.size() > 1 ? 8 : 4);
+  }
+}
+
+TEST_F(CopyTest, EachStepIsOnTheDiskBeforeTheNext) {
+  const std::vector<Json> both = {Entry(MakeFile("a.db", "new"), "database", 3),
+                                  Entry(MakeFile("a.db-wal", "new wal"), "wal", 7)};
+  std::string calls = CopyCounted(both, 0).err;
+  // The folder itself is new: so is its name.
+  EXPECT_NE(calls.find("fsync " + fs::path(dir_.path()).filename().string() + "\n"),
+            std::string::npos)
+      << calls;
+  calls = CopyCounted(both, 0).err;
+  std::size_t last = 0;
+  for (const char* call : {"unlinkat a.db\n", "fsync dest\n", "unlinkat a.db-wal\n",
+                           "at a.db-wal\n", "fsync dest\n", "at a.db\n", "fsync dest\n"}) {
+    const std::size_t next = calls.find(call, last);
+    ASSERT_NE(next, std::string::npos) << call << calls;
+    last = next + 1;
+  }
+}
+
+// ---- 5 ----
 
 TEST_F(CopyTest, WhatIsNoManifestIsAnErrorAndNoCrash) {
   const std::string db = MakeFile("a.db", "d");
