@@ -12,6 +12,7 @@
 #include "barrier_session.h"
 #include "pid_file.h"
 #include "signals.h"
+#include "text.h"
 
 namespace lockscope::tools {
 namespace {
@@ -53,7 +54,7 @@ int Hold(const HoldWords& words, const Ready& ready) {
   const AwaitedSignals signals({SIGTERM, SIGINT, SIGHUP});
   const Status written = pid_file ? pid_file->WritePid() : Status{};
   if (!written.ok()) Complain(written.message);
-  if (!written.ok() || !Print(session->Manifest() + "\n")) {
+  if (!written.ok() || !Print(VisibleJson(session->Manifest()) + "\n")) {
     if (pid_file) pid_file->Remove();
     return kExitWrong;
   }

@@ -61,6 +61,16 @@ TEST_F(HoldTest, PrintsTheManifestAndHoldsUntilASignal) {
   }
 }
 
+// It may be a terminal that it is printed to.
+TEST_F(HoldTest, TheManifestHasNothingInItThatATerminalObeys) {
+  const std::string odd = dir_ / "\u202e\u009b2J\x7f.db";
+  CreateDatabase(odd, {.journal_mode = "delete"});
+  const ProgramResult result = Lockscope({"hold", "--max-hold", "10ms", odd});
+  EXPECT_EQ(result.exit_code, 124) << result;
+  EXPECT_NE(result.out.find("/\\u202e\\u009b2J\\u007f.db\""), std::string::npos) << result;
+  EXPECT_EQ(Json::parse(result.out).at(0).at("path"), odd);
+}
+
 TEST_F(HoldTest, HoldTimeOverIs124) {
   const ProgramResult result = Lockscope({"hold", "--max-hold", "200ms", path_});
   EXPECT_EQ(result.exit_code, 124) << result;
