@@ -19,13 +19,26 @@ using Clock = std::chrono::steady_clock;
 // Between the request to end and the end.
 constexpr std::chrono::seconds kGrace{5};
 
+// With more in one variable the kernel starts no program at all (MAX_ARG_STRLEN).
+constexpr std::size_t kMostInAVariable = 32UL * 4096;
+
+void SetList(const char* variable, const std::string& files) {
+  if (std::string(variable).size() + files.size() + 2 <= kMostInAVariable) {
+    setenv(variable, files.c_str(), 1);
+    return;
+  }
+  unsetenv(variable);
+  Complain("the list of files is too long for " + std::string(variable) +
+           ", which is not set: it is in the file LOCKSCOPE_FILES_FROM");
+}
+
 // What the command finds in its environment.
 void Furnish(const BarrierSession& session, const ScratchFolder& scratch) {
   const std::string files = session.FileList();
   const std::string manifest = scratch.Write(ScratchFolder::kManifest, session.Manifest() + "\n");
   setenv("LOCKSCOPE_MANIFEST", manifest.c_str(), 1);
   setenv("LOCKSCOPE_FILES_FROM", scratch.Write(ScratchFolder::kFiles, files).c_str(), 1);
-  setenv("LOCKSCOPE_FILES", files.c_str(), 1);
+  SetList("LOCKSCOPE_FILES", files);
   setenv("LOCKSCOPE_TOKEN", session.token().c_str(), 1);
 }
 
@@ -98,7 +111,7 @@ void AddExec(CLI::App& app, Action& action) {
       "  LOCKSCOPE_MANIFEST    path of the manifest in JSON, for lockscope copy\n"
       "  LOCKSCOPE_FILES_FROM  path of a list of the files to copy, one a line, for\n"
       "                        rsync --files-from=\"$LOCKSCOPE_FILES_FROM\" / DEST\n"
-      "  LOCKSCOPE_FILES       the same list itself\n"
+      "  LOCKSCOPE_FILES       the same list itself, up to 128 KiB; longer ones are left out\n"
       "  LOCKSCOPE_TOKEN       the barrier's name in lockscope_barriers\n"
       "Only the listed files belong to a copy. Both paths are of files in a folder of this user's "
       "below\n"

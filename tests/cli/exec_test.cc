@@ -96,6 +96,24 @@ TEST_F(ExecTest, ManifestAndListsNameTheFilesOfTheBarrier) {
             manifest.at(1).at("bytes").get<std::int64_t>());
 }
 
+// A variable of 128 KiB keeps every program from being started.
+TEST_F(ExecTest, AListTooLongForTheEnvironmentIsInItsFileOnly) {
+  std::vector<std::string> options;
+  std::string list;
+  const std::string long_name(230, 'a');
+  while (list.size() < 132'000) {
+    const std::string path = dir_ / (long_name + std::to_string(options.size()) + ".db");
+    Touch(path);
+    list += path + "\n";
+    options.insert(options.end(), {"--db", path});
+  }
+  const ProgramResult result =
+      Exec(options, "cat \"$LOCKSCOPE_FILES_FROM\"; printf %s \"${LOCKSCOPE_FILES-unset}\"");
+  EXPECT_EQ(result.exit_code, 0) << result;
+  EXPECT_TRUE(result.out == list + "unset") << result.out.substr(0, 1000);
+  EXPECT_NE(result.err.find("too long for LOCKSCOPE_FILES"), std::string::npos);
+}
+
 TEST_F(ExecTest, SaysWhatItHoldsAndWhatCameOfIt) {
   const std::string wal = MakeDatabase("a.db");
   const std::string rollback = MakeDatabase("b.db", "delete");
