@@ -47,7 +47,8 @@ void Stop(Child& child, const AwaitedSignals& signals) {
   child.Stop(SIGTERM);
   const auto kill_at = Clock::now() + kGrace;
   while (!child.AllEnded() && Clock::now() < kill_at) signals.Next(BarrierSession::kHeartbeat);
-  // What forks meanwhile is found the next time; what hangs in the kernel is not waited for.
+  // What forks meanwhile is found the next time. Of what hangs in the kernel only the command
+  // itself is waited for.
   const auto leave_at = Clock::now() + kGrace;
   while (!child.AllEnded() && (!child.Ended() || Clock::now() < leave_at)) {
     child.Stop(SIGKILL);

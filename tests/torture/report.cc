@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 #include "run.h"
 
@@ -48,6 +49,30 @@ std::string Describe(const Options& options, const Totals& totals) {
       static_cast<long long>(totals.snapshots_read), static_cast<long long>(totals.closings));
   text += Line("live databases      %lld complaints; %d roles failed\n",
                static_cast<long long>(totals.live_complaints), totals.failed_roles);
+  return text;
+}
+
+std::string Faults(const Options& options, const Totals& totals) {
+  constexpr double kLongestStallMs = 1000;
+  constexpr int kEnoughForACut = 30;
+  const bool ours = options.method == "ours";
+  const bool stalled =
+      std::max(totals.longest_acquiring_ms, totals.longest_held_ms) > kLongestStallMs;
+  const std::pair<bool, const char*> all[] = {
+      {totals.barriers == 0, "no barrier was held"},
+      {totals.bad_copies > 0, "there are bad copies"},
+      {totals.broken_cuts > 0, "there are broken cuts"},
+      {totals.false_violations > 0, "violations were told that were none"},
+      {totals.failed_roles > 0, "a process of the load failed"},
+      {totals.live_complaints > 0, "a live database is broken"},
+      {ours && totals.refusals > 0, "barriers were refused"},
+      {ours && totals.barriers >= kEnoughForACut && totals.cuts == 0, "no cut was judged"},
+      {ours && stalled, "a writer stood still for over a second"},
+  };
+  std::string text;
+  for (const auto& [fault, words] : all) {
+    if (fault) text += "torture: " + std::string(words) + "\n";
+  }
   return text;
 }
 

@@ -38,12 +38,11 @@ struct Totals {
   std::int64_t window_commits = 0;
   std::vector<double> acquire_ms;
   std::vector<double> round_ms;  // of every round that was not refused
-
-  bool Good() const {
-    return barriers > 0 && bad_copies == 0 && broken_cuts == 0 && false_violations == 0 &&
-           failed_roles == 0 && live_complaints == 0;
-  }
 };
+
+// What makes a run a failure, in words, one a line; empty where all is well. Of our barriers no
+// refusal is expected, and of a writer beside a WAL snapshot no stall ten times the allowed one.
+std::string Faults(const Options& options, const Totals& totals);
 
 // REQUIRES: this process has not opened an SQLite database.
 Totals Run(const Options& options);

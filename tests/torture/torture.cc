@@ -32,7 +32,9 @@ int main(int argc, char** argv) {
     } else {
       std::fputs(Describe(*options, totals).c_str(), stdout);
     }
-    return totals.Good() ? 0 : 1;
+    const std::string faults = Faults(*options, totals);
+    std::fputs(faults.c_str(), stderr);
+    return faults.empty() ? 0 : 1;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "torture: seed %u: %s\n", options->seed, e.what());
     return 1;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <ranges>
 #include <system_error>
 
 #include "barrier/backoff.h"
@@ -208,7 +207,7 @@ Status Barrier::TryWriters() {
 }
 
 void Barrier::UnlockWriters() {
-  for (Held& held : std::ranges::reverse_view(held_)) held.connection->UnlockWriters();
+  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->UnlockWriters();
 }
 
 // After the last lock: what is noted before may be out of date by then.
@@ -227,7 +226,7 @@ Status Barrier::NoteFacts() {
 }
 
 void Barrier::LetGo() {
-  for (Held& held : std::ranges::reverse_view(held_)) held.connection->LetGo();
+  for (auto held = held_.rbegin(); held != held_.rend(); ++held) held->connection->LetGo();
 }
 
 // An open connection keeps SHARED on a database in WAL mode.
