@@ -18,6 +18,8 @@ using Clock = std::chrono::steady_clock;
 
 // Between the request to end and the end.
 constexpr std::chrono::seconds kGrace{5};
+// For what ends right after the command, and because it did.
+constexpr std::chrono::milliseconds kAftermath{200};
 
 // With more in one variable the kernel starts no program at all (MAX_ARG_STRLEN).
 constexpr std::size_t kMostInAVariable = 32UL * 4096;
@@ -56,6 +58,13 @@ void Stop(Child& child, const AwaitedSignals& signals) {
   }
 }
 
+// What the command has left running may be the copying itself, and is not protected any more.
+bool LeavesOthers(Child& child, const AwaitedSignals& signals) {
+  const auto leave_at = Clock::now() + kAftermath;
+  while (!child.AllEnded() && Clock::now() < leave_at) signals.Next(kAftermath / 10);
+  return !child.AllEnded();
+}
+
 int SayNotStarted(const std::string& command, int error) {
   Complain("cannot run " + command + ": " + std::generic_category().message(error));
   return error == ENOENT ? kExitNotFound : kExitNotRunnable;
@@ -83,13 +92,18 @@ int Run(const BarrierWords& words, const CommandLine& line) {
     Complain(session->WhyNot() + ": stopping " + line.for_others.front());
     Stop(child, signals);
   }
+  const bool leaves_others = LeavesOthers(child, signals);
   Verdict verdict = session->End();
+  const std::string& command = line.for_others.front();
   if (verdict.status == kExitWell) {
     verdict.status = child.Status();
-    verdict.text += verdict.status == kExitWell
-                        ? ": the copy is consistent"
-                        : ", but " + line.for_others.front() + " ended with status " +
-                              std::to_string(verdict.status);
+    verdict.text += verdict.status == kExitWell ? ": the copy is consistent"
+                                                : ", but " + command + " ended with status " +
+                                                      std::to_string(verdict.status);
+  }
+  if (leaves_others) {
+    Complain("warning: " + command +
+             " has left processes running: what they copy from now on is not protected");
   }
   Complain(verdict.text);
   return verdict.status;

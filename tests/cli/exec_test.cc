@@ -365,6 +365,19 @@ TEST_F(ExecTest, HoldTimeOverWakesACommandThatIsStopped) {
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4));
 }
 
+// A copy that goes on in the background is not under the barrier; what ends with the command is
+// nobody to warn of.
+TEST_F(ExecTest, WhatTheCommandLeavesRunningIsWarnedOf) {
+  const std::string path = MakeDatabase("a.db");
+  const std::string warning = "warning: sh has left processes running";
+  const ProgramResult left = Exec({"--db", path}, "sleep 2 <&- >&- 2>&- &");
+  EXPECT_EQ(left.exit_code, 0) << left;
+  EXPECT_NE(left.err.find(warning), std::string::npos) << left;
+  const ProgramResult ended = Exec({"--db", path}, "sleep 0.05 <&- >&- 2>&- &");
+  EXPECT_EQ(ended.exit_code, 0) << ended;
+  EXPECT_EQ(ended.err.find(warning), std::string::npos) << ended;
+}
+
 TEST_F(ExecTest, WhatAShellHasStartedBeforeItBecameLockscopeIsLeftAlone) {
   const std::string path = MakeDatabase("a.db");
   Environment env = Env();
