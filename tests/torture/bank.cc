@@ -129,7 +129,7 @@ void Teller::MoveWithin(Random& random, Side& side, int moves) {
     Change(random, side, -amount);
     Change(random, side, amount);
   }
-  side.book.Bind(1, 0).Bind(2, 2 * moves).Bind(3, 0).Run();
+  side.book.Bind(1, 0).Bind(2, std::int64_t{2} * moves).Bind(3, 0).Run();
 }
 
 void Teller::MoveAcross(Random& random, int moves) {
