@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
       std::fputs(Describe(*options, totals).c_str(), stdout);
     }
     const std::string faults = Faults(*options, totals);
-    std::fputs(faults.c_str(), stderr);
+    if (!options->json) std::fputs(faults.c_str(), stderr);
     return faults.empty() ? 0 : 1;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "torture: seed %u: %s\n", options->seed, e.what());
