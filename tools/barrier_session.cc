@@ -213,11 +213,15 @@ std::string BarrierSession::FileList() const {
   return list;
 }
 
+std::optional<milliseconds> BarrierSession::HoldLeft() const {
+  if (words_.max_hold.count() == 0) return std::nullopt;
+  return std::chrono::ceil<milliseconds>(since_ + words_.max_hold - Clock::now());
+}
+
 milliseconds BarrierSession::UntilNextCheck() const {
-  if (words_.max_hold.count() == 0) return kHeartbeat;
-  const auto left =
-      std::chrono::ceil<milliseconds>(since_ + words_.max_hold - Clock::now()) + milliseconds(1);
-  return std::clamp(left, milliseconds(1), kHeartbeat);
+  const auto left = HoldLeft();
+  if (!left) return kHeartbeat;
+  return std::clamp(*left + milliseconds(1), milliseconds(1), kHeartbeat);
 }
 
 bool BarrierSession::Stands() {

@@ -46,6 +46,8 @@ class BarrierSession {
   std::string Manifest() const;  // JSON
   std::string FileList() const;  // a path a line
 
+  // Until --max-hold is over; null where there is no limit.
+  std::optional<std::chrono::milliseconds> HoldLeft() const;
   // How long to wait at most before Stands() is asked again.
   std::chrono::milliseconds UntilNextCheck() const;
   // False once it is lost, expired, or cannot be verified.

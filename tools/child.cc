@@ -47,7 +47,7 @@ int ReadError(int fd) {
 }  // namespace
 
 Child::Child(std::vector<std::string> argv, const sigset_t& mask)
-    : strangers_(ChildrenOf(getpid())) {
+    : alone_(ChildrenOf(getpid()).empty()) {
   std::vector<char*> words;
   words.reserve(argv.size() + 1);
   for (std::string& word : argv) words.push_back(word.data());
@@ -59,7 +59,7 @@ Child::Child(std::vector<std::string> argv, const sigset_t& mask)
   }
   const UniqueFd told(ends[0]);
   UniqueFd tell(ends[1]);
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (alone_) prctl(PR_SET_CHILD_SUBREAPER, 1);
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) {
@@ -90,7 +90,6 @@ Child::~Child() {
 void Child::Reap() {
   int status = 0;
   for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-    std::erase(strangers_, pid);
     if (pid != pid_) continue;
     ended_ = true;
     wait_status_ = status;
@@ -109,18 +108,15 @@ int Child::Status() const {
 
 // The command, and orphans of what it has started.
 std::vector<pid_t> Child::Roots() const {
-  std::vector<pid_t> roots = ChildrenOf(getpid());
-  std::erase_if(roots, [this](pid_t pid) {
-    return std::find(strangers_.begin(), strangers_.end(), pid) != strangers_.end();
-  });
-  return roots;
+  if (alone_) return ChildrenOf(getpid());
+  return ended_ ? std::vector<pid_t>() : std::vector{pid_};
 }
 
 // All of them, parents before their children. Where the kernel does not list children, the command
 // alone.
 std::vector<pid_t> Child::Descendants() const {
   std::vector<pid_t> all = Roots();
-  if (all.empty()) return {pid_};
+  if (all.empty() && !ended_) all.push_back(pid_);
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::vector<pid_t> more = ChildrenOf(all[i]);
     all.insert(all.end(), more.begin(), more.end());

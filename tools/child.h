@@ -2,8 +2,9 @@
 //
 // It never outlives this process unprotected: when this process dies, however, the kernel kills it.
 // What the command starts itself is not killed then; but while this process lives it is the one to
-// which orphans among them come (PR_SET_CHILD_SUBREAPER), so that Stop() reaches them all. Children
-// that this process had before, of a shell that became it by exec, are none of them.
+// which orphans among them come (PR_SET_CHILD_SUBREAPER), so that Stop() reaches them all. Not
+// where this process had children before, of a shell that became it by exec: their orphans would
+// come too, and could not be told from the command's. Then only the command itself counts.
 #pragma once
 
 #include <signal.h>
@@ -44,7 +45,7 @@ class Child {
   std::vector<pid_t> Roots() const;
   std::vector<pid_t> Descendants() const;
 
-  std::vector<pid_t> strangers_;  // children of before
+  const bool alone_;  // no children of before
   pid_t pid_ = -1;
   int start_error_ = 0;
   bool ended_ = false;

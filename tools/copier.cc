@@ -116,7 +116,9 @@ Result<Copier> Copier::Into(const std::string& folder) {
   }
   if (made) {
     const UniqueFd parent(openat(fd.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!parent.valid() || fsync(parent.get()) != 0) return Failed(folder);
+    // A folder that may not be read cannot be opened to be synced alone.
+    const int synced = parent.valid() ? fsync(parent.get()) : syncfs(fd.get());
+    if (synced != 0) return Failed(folder);
   }
   return Copier(folder, std::move(fd));
 }
@@ -148,9 +150,9 @@ Status Copier::Copy(const ListedFile& file) {
   return {};
 }
 
-// So many descriptors every process has.
+// Each file without a name keeps a descriptor; of names there are enough.
 bool Copier::Create(Copied& copied) const {
-  constexpr std::size_t kMostWithoutName = 256;
+  constexpr std::size_t kMostWithoutName = 64;
   const int folder = folder_.get();
   if (copied_.size() <= kMostWithoutName && CanBeNamed()) {
     copied.file = UniqueFd(openat(folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
@@ -183,6 +185,8 @@ bool Copier::Name(Copied& copied) const {
     std::string temporary;
     if (!TakeTemporaryName(temporary, give)) return false;
     copied.temporary = temporary;
+    // A file system need not have kept what had no name, and the old file is about to go.
+    if (fsync(file) != 0) return false;
   }
   if (renameat(folder, copied.temporary.c_str(), folder, copied.name.c_str()) != 0) return false;
   copied.temporary.clear();
@@ -203,6 +207,8 @@ Status Copier::Sync() const { return fsync(folder_.get()) == 0 ? Status{} : Fail
 // between: where there is a file beside the database, before or after, the old database goes first
 // and the new one comes last, and each is on the disk before the next step.
 Result<std::vector<std::string>> Copier::Finish() {
+  // Where a folder cannot be synced that is found out before anything is removed.
+  if (Status status = Sync(); !status.ok()) return status;
   std::vector<std::string> removed;
   const auto wal_of = [this](const std::string& database) {
     return std::find_if(copied_.begin(), copied_.end(), [&database](const Copied& copied) {

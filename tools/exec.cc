@@ -2,6 +2,7 @@
 // trusted.
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <system_error>
@@ -59,8 +60,10 @@ void Stop(Child& child, const AwaitedSignals& signals) {
 }
 
 // What the command has left running may be the copying itself, and is not protected any more.
-bool LeavesOthers(Child& child, const AwaitedSignals& signals) {
-  const auto leave_at = Clock::now() + kAftermath;
+// The barrier is held that moment longer, if it may be.
+bool LeavesOthers(Child& child, const AwaitedSignals& signals, const BarrierSession& session) {
+  const auto leave_at =
+      Clock::now() + std::min(kAftermath, session.HoldLeft().value_or(kAftermath) / 2);
   while (!child.AllEnded() && Clock::now() < leave_at) signals.Next(kAftermath / 10);
   return !child.AllEnded();
 }
@@ -92,7 +95,7 @@ int Run(const BarrierWords& words, const CommandLine& line) {
     Complain(session->WhyNot() + ": stopping " + line.for_others.front());
     Stop(child, signals);
   }
-  const bool leaves_others = LeavesOthers(child, signals);
+  const bool leaves_others = LeavesOthers(child, signals, *session);
   Verdict verdict = session->End();
   const std::string& command = line.for_others.front();
   if (verdict.status == kExitWell) {

@@ -87,7 +87,7 @@ bool PidFile::Lock(short type) {
   return fcntl(fd_.get(), F_SETLK, &lock) == 0;
 }
 
-bool PidFile::KeepsHoldersOut() { return Lock(F_RDLCK); }
+bool PidFile::KeepsHoldersOut() { return Lock(F_RDLCK) && HasName(); }
 
 // A lock for reading is no holder's.
 std::optional<pid_t> PidFile::Holder() const {

@@ -37,7 +37,9 @@ class PidFile {
   static Result<PidFile> Find(const std::string& path);
   // Null: no holder lives. 0: one outside this pid namespace.
   std::optional<pid_t> Holder() const;
-  // As long as the object lives nobody can claim it. False where a holder lives.
+  // As long as the object lives nobody can claim this file (one of the same name they can, once
+  // somebody has removed this). False where a holder lives, or the file is not the named one any
+  // more.
   bool KeepsHoldersOut();
   // What the holder has left; null where it has not.
   std::optional<Verdict> ReadVerdict() const;

@@ -170,10 +170,8 @@ void RecordWriteLockPair(benchmark::State& state) {
   Recording recording;
   ledger::Ticks now = ledger::Now();
   while (state.KeepRunning()) {
-    recording.connection().ShmLocked(kWriteOffset, 1, LockMode::kExclusive, ++now,
-                                     recording.context(), {});
-    recording.connection().ShmUnlocked(kWriteOffset, 1, LockMode::kExclusive, SQLITE_OK, ++now,
-                                       recording.context());
+    recording.connection().OneShmLocked({kWriteOffset, LockMode::kExclusive}, ++now, {});
+    recording.connection().OneShmUnlocked({kWriteOffset, LockMode::kExclusive}, ++now);
   }
 }
 BENCHMARK(RecordWriteLockPair);

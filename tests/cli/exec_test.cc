@@ -373,7 +373,7 @@ TEST_F(ExecTest, WhatTheCommandLeavesRunningIsWarnedOf) {
   const ProgramResult left = Exec({"--db", path}, "sleep 2 <&- >&- 2>&- &");
   EXPECT_EQ(left.exit_code, 0) << left;
   EXPECT_NE(left.err.find(warning), std::string::npos) << left;
-  const ProgramResult ended = Exec({"--db", path}, "sleep 0.05 <&- >&- 2>&- &");
+  const ProgramResult ended = Exec({"--db", path}, "true <&- >&- 2>&- &");
   EXPECT_EQ(ended.exit_code, 0) << ended;
   EXPECT_EQ(ended.err.find(warning), std::string::npos) << ended;
 }
@@ -385,10 +385,12 @@ TEST_F(ExecTest, WhatAShellHasStartedBeforeItBecameLockscopeIsLeftAlone) {
   const ProgramResult result =
       RunProgram({.argv = {"sh", "-c",
                            "sh -c 'sleep 2; touch $DIR/done' >/dev/null 2>&1 & "
+                           "sh -c 'sleep 0.1; (sleep 2; touch $DIR/orphan) &' >/dev/null 2>&1 & "
                            "exec \"$L\" exec --db \"$DB\" --max-hold 300ms -- sleep 100"},
                   .env = env});
   EXPECT_EQ(result.exit_code, 124) << result;
   EXPECT_TRUE(Eventually([&] { return Exists(dir_ / "done"); }));
+  EXPECT_TRUE(Eventually([&] { return Exists(dir_ / "orphan"); }));
 }
 
 TEST_F(ExecTest, UsageIsTwo) {

@@ -63,9 +63,8 @@ TEST_F(HoldTest, PrintsTheManifestAndHoldsUntilASignal) {
 
 // It may be a terminal that it is printed to.
 TEST_F(HoldTest, TheManifestHasNothingInItThatATerminalObeys) {
-  const std::string odd = dir_ /
-                          "\xe2\x80\xae\xc2\x9b"
-                          "2J\x7f.db";
+  const std::string from_right_to_left = {'\xe2', '\x80', '\xae'};
+  const std::string odd = dir_ / (from_right_to_left + "\xc2\x9b" + "2J\x7f.db");
   CreateDatabase(odd, {.journal_mode = "delete"});
   const ProgramResult result = Lockscope({"hold", "--max-hold", "10ms", odd});
   EXPECT_EQ(result.exit_code, 124) << result;

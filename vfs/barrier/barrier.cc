@@ -141,7 +141,7 @@ Status Barrier::AcquireWithin(const Request& request) {
     // Who is in the way is asked while what was refused is known; the locks are let go before.
     if (left.count() <= 0) return Busy(status, request);
     LetGo();
-    if (!Sleep(std::min(backoff.Next(), left), request.interrupted)) {
+    if (!Sleep(std::min(backoff.Next(watched_), left), request.interrupted)) {
       return {SQLITE_INTERRUPT, "interrupted"};
     }
   }
@@ -149,6 +149,7 @@ Status Barrier::AcquireWithin(const Request& request) {
 
 // Each step on every database before the next one.
 Status Barrier::Attempt() {
+  watched_ = false;
   using Step = std::function<Status(PrivateConnection&)>;
   const auto in_wal_mode = [](Status (PrivateConnection::*step)()) -> Step {
     return [step](PrivateConnection& connection) {
@@ -183,6 +184,7 @@ Status Barrier::LockWriters() {
                        [is](const Held& held) { return ((*held.connection).*is)(); });
   };
   const bool may_watch = all_of(&PrivateConnection::wal);
+  watched_ = may_watch;
   const auto until = Clock::now() + kWatchWriters;
   while (true) {
     Status status = TryWriters();

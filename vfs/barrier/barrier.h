@@ -119,6 +119,7 @@ class Barrier {
     std::optional<Clock::time_point> torn_since;
   };
   std::vector<Held> held_;
+  bool watched_ = false;                  // the last attempt came to watching the write locks
   PrivateConnection* refused_ = nullptr;  // of held_: where the last attempt ended
   State state_ = State::kHeld;
   std::string why_;  // not held any more

@@ -119,8 +119,9 @@ class PrivateConnection {
   bool checkpoints_locked_ = false;
   bool writers_locked_ = false;
   const volatile std::uint8_t* wal_index_ = nullptr;
-  // The -shm as this process has it open, for questions to the kernel: it stays open for as long as
-  // the database does. -1: not known.
+  // The -shm as this process had it open when it was mapped, for questions to the kernel. Other
+  // code may have opened it, and close it: then the answers are worth nothing, and do no harm. -1:
+  // not known.
   int shm_descriptor_ = -1;
 };
 

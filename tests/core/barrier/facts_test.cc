@@ -132,8 +132,11 @@ TEST(KindsTest, AreReadInAnyCase) {
 TEST(BackoffTest, GrowsAndStaysWithinItsLimits) {
   Backoff backoff;
   std::chrono::microseconds last{0};
-  EXPECT_LE(backoff.Next().count(), 75);
-  for (int i = 0; i < 100; ++i) last = backoff.Next();
+  EXPECT_LE(backoff.Next(true).count(), 75);
+  for (int i = 0; i < 100; ++i) last = backoff.Next(false);
+  EXPECT_GE(last.count(), 1'000);
+  EXPECT_LE(last.count(), 3'000);
+  for (int i = 0; i < 100; ++i) last = backoff.Next(true);
   EXPECT_GE(last.count(), 5'000);
   EXPECT_LE(last.count(), 15'000);
 }
