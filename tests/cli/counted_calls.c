@@ -13,14 +13,14 @@
 
 #define VISIBLE __attribute__((visibility("default")))
 
-static const char *LastPart(const char *path) {
-  const char *slash = strrchr(path, '/');
+static const char* LastPart(const char* path) {
+  const char* slash = strrchr(path, '/');
   return slash != NULL ? slash + 1 : path;
 }
 
-static void Count(const char *call, const char *name) {
+static void Count(const char* call, const char* name) {
   static int calls = 0;
-  const char *killed_at = getenv("KILLED_AT");
+  const char* killed_at = getenv("KILLED_AT");
   fprintf(stderr, "%s %s\n", call, LastPart(name));
   if (killed_at != NULL && ++calls == atoi(killed_at)) raise(SIGKILL);
 }
@@ -34,19 +34,19 @@ VISIBLE int fsync(int fd) {
   return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
 }
 
-VISIBLE int unlinkat(int folder, const char *name, int flags) {
+VISIBLE int unlinkat(int folder, const char* name, int flags) {
   Count("unlinkat", name);
-  return ((int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat"))(folder, name, flags);
+  return ((int (*)(int, const char*, int))dlsym(RTLD_NEXT, "unlinkat"))(folder, name, flags);
 }
 
-VISIBLE int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+VISIBLE int linkat(int from_folder, const char* from, int to_folder, const char* to, int flags) {
   Count("linkat", to);
-  return ((int (*)(int, const char *, int, const char *, int))dlsym(RTLD_NEXT, "linkat"))(
+  return ((int (*)(int, const char*, int, const char*, int))dlsym(RTLD_NEXT, "linkat"))(
       from_folder, from, to_folder, to, flags);
 }
 
-VISIBLE int renameat(int from_folder, const char *from, int to_folder, const char *to) {
+VISIBLE int renameat(int from_folder, const char* from, int to_folder, const char* to) {
   Count("renameat", to);
-  return ((int (*)(int, const char *, int, const char *))dlsym(RTLD_NEXT, "renameat"))(
+  return ((int (*)(int, const char*, int, const char*))dlsym(RTLD_NEXT, "renameat"))(
       from_folder, from, to_folder, to);
 }
