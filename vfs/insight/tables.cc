@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "insight/blocker_table.h"
 #include "insight/connections.h"
 #include "insight/locks.h"
 #include "insight/snapshots.h"
@@ -340,6 +341,7 @@ constexpr std::array kTables = {Table{"connections", kConnectionColumns, Connect
                                 Table{"snapshots", kSnapshotColumns, SnapshotRows},
                                 Table{"wal", kWalColumns, WalRows},
                                 Table{"barriers", kBarrierColumns, BarrierRows},
+                                Table{"blockers", kBlockerColumns, BlockerRows},
                                 Table{"events", kEventColumns, EventRows},
                                 Table{"stats", kStatColumns, StatRows}};
 

@@ -37,7 +37,8 @@ TEST_F(OddTest, InMemoryDatabasesHaveNoRows) {
     SCOPED_TRACE(name);
     Db db(name);
     db.Exec("create table t(x); begin; insert into t values (1)");
-    for (const char* table : {"connections", "locks", "snapshots", "wal", "events", "stats"}) {
+    for (const char* table :
+         {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
       EXPECT_EQ(db.Value("select count(*) from lockscope_" + std::string(table)), "0") << table;
     }
     EXPECT_EQ(db.Try("select * from lockscope_locks('main')").code, SQLITE_MISUSE);
@@ -214,7 +215,7 @@ class WalIndexTest : public OddTest {
                           "database_pages, salt1, oldest_snapshot_frame from lockscope_wal" +
                           Of(path_)),
               "4096 NULL NULL 1 NULL NULL NULL NULL");
-    for (const char* table : {"connections", "locks", "snapshots", "events", "stats"}) {
+    for (const char* table : {"connections", "locks", "snapshots", "blockers", "events", "stats"}) {
       EXPECT_EQ(look_.Value("select count(*) from lockscope_" + std::string(table) + Of(path_)),
                 "0")
           << table;

@@ -32,7 +32,8 @@ class OwnLocksTest : public ::testing::Test {
                        ") order by source desc, resource, mode");
   }
   void LookAtEverything() {
-    for (const char* table : {"connections", "locks", "snapshots", "wal", "events", "stats"}) {
+    for (const char* table :
+         {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
       look_.Exec("select * from lockscope_" + std::string(table) + "(" + Quote(path_) + ")");
     }
   }
@@ -119,7 +120,8 @@ TEST_F(OwnLocksTest, LoadedLaterAProcessKeepsItsLocksWhenItLooks) {
     const auto shm_locks = LocksOf(path_ + "-shm", actor.pid());
     ASSERT_FALSE(locks.empty());
     actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
-    for (const char* table : {"connections", "locks", "snapshots", "wal", "events", "stats"}) {
+    for (const char* table :
+         {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
       actor.Exec("m", "select * from lockscope_" + std::string(table) + "(" + Quote(path_) + ")");
       actor.Exec("m", "select lockscope_json(" + Quote(table) + ", " + Quote(path_) + ")");
     }

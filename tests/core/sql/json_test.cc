@@ -41,7 +41,8 @@ TEST_F(JsonTest, NoRowsAreAnEmptyArray) {
 
 TEST_F(JsonTest, KeysAreTheColumnsInOrder) {
   db_.Exec("pragma journal_mode=wal; create table t(x); begin; select * from t");
-  for (const char* table : {"connections", "locks", "snapshots", "wal", "events", "stats"}) {
+  for (const char* table :
+       {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
     const Json rows = Ask(table);
     ASSERT_FALSE(rows.empty()) << table;
     Lines keys;
