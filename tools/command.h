@@ -34,6 +34,7 @@ void AddSnapshots(CLI::App& app, Action& action);
 void AddWal(CLI::App& app, Action& action);
 void AddWhy(CLI::App& app, Action& action);
 void AddBarriers(CLI::App& app, Action& action);
+void AddBlockers(CLI::App& app, Action& action);
 void AddShell(CLI::App& app, Action& action);
 void AddExec(CLI::App& app, Action& action);
 void AddCopy(CLI::App& app, Action& action);

@@ -61,6 +61,7 @@ int Main(int argc, char** argv) {
   AddWal(app, action);
   AddWhy(app, action);
   AddBarriers(app, action);
+  AddBlockers(app, action);
   AddShell(app, action);
   AddExec(app, action);
   AddCopy(app, action);

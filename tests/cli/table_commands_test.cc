@@ -79,6 +79,31 @@ TEST_F(TableCommandsTest, ConnectionsTellsWhatEachProcessOfAWalDatabaseDoes) {
   EXPECT_EQ(RowWhere(rows, "pid", writer.pid()).at("state"), "writing");
 }
 
+TEST_F(TableCommandsTest, BlockersNamesWhoIsInTheNextWritersWay) {
+  const std::string path = MakeDatabase("a.db", "delete");
+  Actor writer;
+  writer.Open("c", path);
+  writer.Exec("c", "begin immediate");
+  Actor reader;
+  BeginReading(reader, path);
+
+  const Json rows = Rows("blockers", {path});
+  ASSERT_EQ(rows.size(), 2U) << rows.dump(2);
+  // The writer could not commit now, and nobody else can begin to write.
+  EXPECT_EQ(rows[0].at("blocked_pid"), writer.pid());
+  EXPECT_EQ(rows[0].at("blocker_pid"), reader.pid());
+  EXPECT_EQ(rows[0].at("wants"), "database EXCLUSIVE");
+  EXPECT_EQ(rows[0].at("holds"), "database SHARED");
+  EXPECT_TRUE(rows[1].at("blocked_pid").is_null());
+  EXPECT_EQ(rows[1].at("blocker_pid"), writer.pid());
+  EXPECT_EQ(rows[1].at("wants"), "database RESERVED");
+
+  const ProgramResult text = Lockscope({"blockers", path});
+  EXPECT_EQ(text.exit_code, 0) << text;
+  EXPECT_TRUE(text.out.starts_with("WAITS")) << text.out;
+  EXPECT_NE(text.out.find("COMMIT or ROLLBACK there"), std::string::npos) << text.out;
+}
+
 TEST_F(TableCommandsTest, SnapshotsAndWalAreRightToTheFrame) {
   const std::string path = MakeDatabase("a.db", "wal");
   Actor writer;
