@@ -40,7 +40,7 @@ TEST_F(JsonTest, NoRowsAreAnEmptyArray) {
 }
 
 TEST_F(JsonTest, KeysAreTheColumnsInOrder) {
-  db_.Exec("pragma journal_mode=wal; create table t(x); begin; select * from t");
+  db_.Exec("pragma journal_mode=wal; create table t(x); begin immediate; select * from t");
   for (const char* table :
        {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
     const Json rows = Ask(table);

@@ -42,9 +42,9 @@ TEST_F(SchemaTest, WhatChangesStateOrOpensFilesIsDirectOnly) {
 TEST_F(SchemaTest, TablesAreTheseAndNoOthers) {
   EXPECT_EQ(
       db_.Lines("select name from pragma_module_list where name like '%lockscope%' order by 1"),
-      (Lines{"lockscope_barrier_files", "lockscope_barriers", "lockscope_connections",
-             "lockscope_events", "lockscope_locks", "lockscope_snapshots", "lockscope_stats",
-             "lockscope_wal"}));
+      (Lines{"lockscope_barrier_files", "lockscope_barriers", "lockscope_blockers",
+             "lockscope_connections", "lockscope_events", "lockscope_locks", "lockscope_snapshots",
+             "lockscope_stats", "lockscope_wal"}));
 }
 
 TEST_F(SchemaTest, AddingThemAgainIsHarmless) {
@@ -108,6 +108,13 @@ TEST_F(ColumnsTest, Barriers) {
   EXPECT_EQ(Columns("barrier_files"),
             (Lines{"database TEXT", "schema TEXT", "path TEXT", "role TEXT", "bytes INTEGER",
                    "frames INTEGER", "device INTEGER", "inode INTEGER", "[token TEXT]"}));
+}
+
+TEST_F(ColumnsTest, Blockers) {
+  EXPECT_EQ(Columns("blockers"),
+            WithCommon({"blocked_pid INTEGER", "blocked_connection INTEGER", "wants TEXT",
+                        "blocker_pid INTEGER", "blocker_connection INTEGER", "blocker_process TEXT",
+                        "holds TEXT", "held_ms INTEGER", "blocker_sql TEXT", "advice TEXT"}));
 }
 
 TEST_F(ColumnsTest, Events) {
