@@ -15,7 +15,8 @@
 namespace lockscope::testing {
 namespace {
 
-const std::vector<std::string> kCommands = {"connections", "locks", "snapshots", "wal", "why"};
+const std::vector<std::string> kCommands = {"connections", "locks",    "snapshots",
+                                            "wal",         "blockers", "why"};
 
 // Everything that looks, once each way.
 void LookInAllWays(const std::string& path) {

@@ -139,7 +139,7 @@ TEST_F(TableCommandsTest, AnExclusivelyLockedDatabaseCanBeLookedAt) {
   writer.Open("c", path);
   writer.Exec("c", "begin exclusive");
 
-  for (const char* command : {"connections", "locks", "snapshots", "wal"}) {
+  for (const char* command : {"connections", "locks", "snapshots", "wal", "blockers"}) {
     EXPECT_EQ(Lockscope({command, path}).exit_code, 0) << command;
   }
   EXPECT_EQ(RowWhere(Rows("locks", {path}), "pid", writer.pid()).at("mode"), "EXCLUSIVE");
@@ -153,7 +153,7 @@ TEST_F(TableCommandsTest, JsonIsWhatLockscopeJsonAnswers) {
   const auto readers = HoldReadSlots(path);
   Actor looker;
   looker.Load("c", LOCKSCOPE_LOADABLE_FILE);
-  for (const std::string table : {"connections", "locks", "snapshots", "wal"}) {
+  for (const std::string table : {"connections", "locks", "snapshots", "wal", "blockers"}) {
     std::string sql = "select lockscope_json('";
     sql.append(table).append("', '").append(path).append("')");
     const Row answer = looker.Exec("c", sql);
@@ -186,7 +186,7 @@ TEST_F(TableCommandsTest, TextIsAnAlignedTableOfWhatIsKnown) {
 
 TEST_F(TableCommandsTest, NoRowsAreNoErrorAndNoData) {
   const std::string path = MakeDatabase("a.db");
-  for (const char* command : {"connections", "locks", "snapshots", "wal"}) {
+  for (const char* command : {"connections", "locks", "snapshots", "wal", "blockers"}) {
     const ProgramResult text = Lockscope({command, path});
     EXPECT_EQ(text.exit_code, 0) << command;
     EXPECT_EQ(text.out, "") << command;
@@ -285,7 +285,8 @@ TEST_F(TableCommandsTest, HelpAndVersionGoToStdout) {
   EXPECT_EQ(version.out.rfind("lockscope 0.", 0), 0U) << version;
   const ProgramResult help = Lockscope({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const std::string command : {"connections", "locks", "snapshots", "wal", "why", "shell"}) {
+  for (const std::string command :
+       {"connections", "locks", "snapshots", "wal", "blockers", "why", "shell"}) {
     EXPECT_NE(help.out.find("\n  " + command + " "), std::string::npos) << command;
     const ProgramResult of_command = Lockscope({command, "--help"});
     EXPECT_EQ(of_command.exit_code, 0) << command;
