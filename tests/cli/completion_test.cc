@@ -58,7 +58,7 @@ TEST(CompletionTest, OffersEveryCommandAndNoOther) {
   const auto commands = Commands();
   ASSERT_FALSE(commands.empty());
   Words expected(commands.begin(), commands.end());
-  expected.insert({"--help", "--version"});
+  expected.insert({"-h", "--help", "--version"});
   EXPECT_EQ(Offered({""}), expected);
   EXPECT_EQ(Offered({"sn"}), Words{"snapshots"});
 }
@@ -66,9 +66,10 @@ TEST(CompletionTest, OffersEveryCommandAndNoOther) {
 TEST(CompletionTest, OffersEveryOptionOfEveryCommand) {
   for (const std::string& command : Commands()) {
     Words expected;
-    for (std::string option : Listed(Lockscope({command, "--help"}).out, "Options")) {
+    for (const std::string& option : Listed(Lockscope({command, "--help"}).out, "Options")) {
       // "-h,--help"
-      expected.insert(option.substr(option.rfind(',') + 1));
+      std::istringstream names(option);
+      for (std::string name; std::getline(names, name, ',');) expected.insert(name);
     }
     ASSERT_TRUE(expected.count("--help") == 1) << command;
     Words offered = Offered({command, "-"});
@@ -87,6 +88,16 @@ TEST(CompletionTest, OffersFilesWhereADatabaseStands) {
   EXPECT_EQ(Offered({"exec", "--db", "o"}, dir.path()), Words{"other.db"});
   EXPECT_EQ(Offered({"hold", "--stop", ""}, dir.path()), (Words{"app one.db", "other.db"}));
   EXPECT_EQ(Offered({"exec", "app"}, dir.path()), Words{});
+}
+
+// Which bash hands over as three words.
+TEST(CompletionTest, KnowsAnOptionsValueBehindAnEqualsSign) {
+  const TempDir dir;
+  std::ofstream(dir / "app.db").flush();
+  EXPECT_EQ(Offered({"hold", "--kind", "=", "s"}), Words{"snapshot"});
+  EXPECT_EQ(Offered({"hold", "--kind", "="}), (Words{"snapshot", "write", "exclusive"}));
+  EXPECT_EQ(Offered({"exec", "--db", "=", "a"}, dir.path()), Words{"app.db"});
+  EXPECT_EQ(Offered({"exec", "--timeout", "=", "1"}, dir.path()), Words{});
 }
 
 TEST(CompletionTest, OffersKindsAndTheProgramsToRun) {

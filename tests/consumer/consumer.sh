@@ -38,7 +38,7 @@ files() {
   local file
   for file in bin/lockscope "$LIBDIR/lockscope.so" "$LIBDIR/liblockscope.a" include/lockscope.h \
     "$LIBDIR/pkgconfig/lockscope.pc" "$LIBDIR/cmake/lockscope/lockscopeConfig.cmake" \
-    share/man/man1/lockscope.1; do
+    share/man/man1/lockscope.1 share/bash-completion/completions/lockscope; do
     [[ -f $PREFIX/$file ]] || fail "$file is not installed"
   done
   [[ -x $PREFIX/bin/lockscope ]] || fail "bin/lockscope cannot be run"
