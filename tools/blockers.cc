@@ -26,8 +26,10 @@ constexpr TableCommand kCommand{
     .shown = kShown,
     .nothing = "nobody is in anybody's way on",
     .note =
-        "Without a pid under WAITS: whoever asks next. SQLite asks the kernel again and again\n"
-        "instead of waiting there, so that a process without lockscope is never seen to wait.\n",
+        "Without a pid under WAITS: whoever asks next, or a process outside this pid namespace.\n"
+        "SQLite asks the kernel again and again instead of waiting there: such a wait is seen "
+        "only\n"
+        "by its own process, in SQL. What is in its way is seen here.\n",
 };
 
 }  // namespace

@@ -20,8 +20,8 @@
 namespace lockscope::testing {
 
 // What follows a table's name in these tests when every table is meant.
-inline constexpr const char* kTables[] = {"connections", "locks",  "snapshots",
-                                          "wal",         "events", "stats"};
+inline constexpr const char* kTables[] = {"connections", "locks",  "snapshots", "wal",
+                                          "blockers",    "events", "stats"};
 
 class Looker {
  public:

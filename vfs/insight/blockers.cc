@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <set>
 #include <utility>
 
 #include "insight/comparison.h"
@@ -14,8 +13,9 @@ namespace {
 
 LockRequest RequestOf(const LockFacts& lock) { return {lock.resource, lock.mode}; }
 
+bool IsLost(const LockFacts& lock) { return lock.verified == false; }
 // The kernel grants others what a lost lock stands for.
-bool Stands(const LockFacts& lock) { return lock.granted && lock.verified != false; }
+bool StandsForAll(const LockFacts& lock) { return lock.granted && !IsLost(lock); }
 
 bool OfBarrier(const LockFacts& lock) { return lock.view != nullptr && lock.view->info.barrier; }
 
@@ -26,8 +26,14 @@ bool IsSame(const LockFacts& waiter, const LockFacts& holder) {
   return WhoOf(waiter) == WhoOf(holder);
 }
 
+// Before it asks the kernel, SQLite's unix VFS asks its own record of the process's connections.
+bool OfOneProcess(const LockFacts& a, const LockFacts& b) {
+  return a.view != nullptr && b.view != nullptr && a.pid == b.pid;
+}
+
 bool InTheWay(const LockFacts& held, const LockFacts& waiter, const LockRequest& wants) {
-  return Stands(held) && Refuses(RequestOf(held), wants) && !IsSame(waiter, held);
+  if (!held.granted || IsSame(waiter, held)) return false;
+  return Refuses(RequestOf(held), wants) && (!IsLost(held) || OfOneProcess(held, waiter));
 }
 
 // What those want that come next, and that `held` refuses. Pins are told by the snapshots.
@@ -38,7 +44,7 @@ std::vector<LockRequest> NextWants(const LockFacts& held, bool wal_mode) {
     case Resource::kDatabase:
       // In WAL mode everybody needs SHARED first, and nobody RESERVED.
       if (wal_mode) {
-        return held.mode == LockMode::kExclusive ? std::vector{kRead} : std::vector<LockRequest>{};
+        return held.mode >= LockMode::kPending ? std::vector{kRead} : std::vector<LockRequest>{};
       }
       if (held.mode >= LockMode::kPending) return {kRead, kWrite};
       return held.mode == LockMode::kReserved ? std::vector{kWrite} : std::vector<LockRequest>{};
@@ -71,21 +77,20 @@ const char* EndOfReading(const LockFacts& lock) {
 constexpr const char* kWriter =
     "COMMIT or ROLLBACK there; a busy timeout helps while that transaction is short";
 
+// Of RESERVED that only the kernel sees.
+constexpr const char* kPerhapsABarrier =
+    ". Where it is a backup barrier that holds RESERVED, it will not commit: nothing to do";
+
 class Collector {
  public:
   Collector(const Look& look, const Database& database)
       : database_(database),
         locks_(CollectLocks(look, database)),
-        snapshots_(CollectSnapshots(look, database, locks_)) {
-    for (const ConnectionFacts& facts : CollectConnections(look, database)) {
-      if (facts.state != State::kRecovering) continue;
-      recovering_.insert(WhoOf(LockFacts{.pid = facts.pid, .view = facts.view}));
-    }
-  }
+        snapshots_(CollectSnapshots(look, database, locks_)) {}
 
   std::vector<Block> Run() {
     AddWaiters();
-    if (!database_.wal_mode) AddCommits();
+    AddCommits();
     AddNext();
     std::stable_sort(blocks_.begin(), blocks_.end(), ComesFirst);
     return std::move(blocks_);
@@ -114,23 +119,26 @@ class Collector {
         // PENDING is what a refused commit leaves: it waits since then.
         if (writer.mode == LockMode::kReserved) waiter.since = 0;
         Add(Standing::kWouldWait, waiter, kCommit, held);
+        const bool reserved = writer.mode == LockMode::kReserved;
+        if (reserved && writer.view == nullptr) blocks_.back().advice += kPerhapsABarrier;
       }
     }
   }
 
   void AddNext() {
     for (const LockFacts& held : locks_) {
-      if (!Stands(held)) continue;
+      if (!StandsForAll(held)) continue;
       for (const LockRequest& wants : NextWants(held, database_.wal_mode)) AddNext(wants, held);
     }
     for (const Snapshot& snapshot : snapshots_) {
-      if (snapshot.pin != Pin::kBackfill || !Stands(snapshot.lock)) continue;
+      if (snapshot.pin != Pin::kBackfill || !StandsForAll(snapshot.lock)) continue;
       AddNext({snapshot.lock.resource, LockMode::kExclusive}, snapshot.lock);
     }
   }
 
   void AddNext(const LockRequest& wants, const LockFacts& held) {
-    if (!IsTold(nullptr, wants, held)) Add(Standing::kNext, std::nullopt, wants, held);
+    if (!Refuses(RequestOf(held), wants) || IsTold(nullptr, wants, held)) return;
+    Add(Standing::kNext, std::nullopt, wants, held);
   }
 
   // Whether somebody has been found who waits for the same, held by the same; `waiter` null: no
@@ -156,7 +164,7 @@ class Collector {
 
   bool HoldsExclusive(const LockFacts& of, Resource resource) const {
     return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
-      return Stands(lock) && lock.resource == resource && lock.mode == LockMode::kExclusive &&
+      return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
              WhoOf(lock) == WhoOf(of);
     });
   }
@@ -171,14 +179,27 @@ class Collector {
     if (HoldsExclusive(held, Resource::kWalRecover)) {
       return "the WAL is being recovered: wait until that is done";
     }
+    const bool kernel_only = held.view == nullptr;
     if (held.resource == Resource::kWalCheckpoint) {
-      return "a checkpoint is at work there: wait until it is done";
+      return kernel_only ? "a checkpoint is at work there, or a backup barrier is held: wait until "
+                           "that is done"
+                         : "a checkpoint is at work there: wait until it is done";
     }
     if (HoldsExclusive(held, Resource::kWalCheckpoint)) {
+      // Of a process the kernel tells the sum of its connections.
+      if (kernel_only) {
+        return "a backup barrier, a checkpoint that waits for readers, or a writer beside a "
+               "checkpoint: wait until that is done; a writer ends with COMMIT or ROLLBACK there";
+      }
       return "a checkpoint there keeps writers out while it waits for readers: end the readers' "
              "transactions, or checkpoint PASSIVE, which waits for nobody";
     }
-    return kWriter;
+    return WriterAdvice(held);
+  }
+
+  static std::string WriterAdvice(const LockFacts& held) {
+    if (held.view != nullptr) return kWriter;
+    return std::string(kWriter) + "; a backup barrier that holds it ends with the backup";
   }
 
   std::string DatabaseAdvice(const LockFacts& held, const LockRequest& wants) const {
@@ -186,11 +207,19 @@ class Collector {
       case LockMode::kExclusive:
         return ExclusiveAdvice(held);
       case LockMode::kPending:
+        if (database_.wal_mode) {
+          return "a change of journal mode, or exclusive locking mode, waits there for all others "
+                 "to close, and lets nobody new in: close them, or that one";
+        }
+        if (!HoldsReserved(database_, held) && database_.journal.content_may_be_hot) {
+          return "a crashed transaction is to be rolled back there, which waits for the readers "
+                 "and lets no new one in: it ends when they are gone, so end their transactions";
+        }
         if (wants.mode == LockMode::kExclusive) return kWriter;
         return "a commit there waits for the readers and lets no new one in: it ends when they are "
                "gone, so end their transactions; a busy timeout helps while they are short";
       case LockMode::kReserved:
-        return kWriter;
+        return WriterAdvice(held);
       default:
         break;
     }
@@ -204,7 +233,7 @@ class Collector {
   }
 
   std::string ExclusiveAdvice(const LockFacts& held) const {
-    if (recovering_.count(WhoOf(held)) > 0) {
+    if (IsRollingBack(database_, held)) {
       return "a crashed transaction is being rolled back there: wait until that is done";
     }
     if (database_.wal_mode) {
@@ -229,7 +258,6 @@ class Collector {
   const Database& database_;
   const std::vector<LockFacts> locks_;
   const std::vector<Snapshot> snapshots_;
-  std::set<Who> recovering_;
   std::vector<Block> blocks_;
 };
 

@@ -41,9 +41,10 @@ struct Block {
 };
 
 // The pairs of one database, now. Nobody is in his own way; two connections of one process may be
-// in each other's, as SQLite's unix VFS has it. A lock that was lost is in nobody's way. In WAL
-// mode SHARED on the database file means no more than that it is open: it is in the way of those
-// only who really ask for that lock.
+// in each other's, as SQLite's unix VFS has it: it keeps a record of its own, so that a lock that
+// the kernel has lost is still in the way of the same process's other connections, and of nobody
+// else. In WAL mode SHARED on the database file means no more than that it is open: it is in the
+// way of those only who ask for EXCLUSIVE.
 std::vector<Block> CollectBlocks(const Look& look, const Database& database);
 
 // The order of the table: by standing, then who waits longest.

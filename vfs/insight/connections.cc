@@ -11,13 +11,12 @@ namespace lockscope::insight {
 namespace {
 
 // The state that one lock alone shows.
-State StateOf(const Database& database, Resource resource, LockMode mode, bool reserved) {
+State StateOf(const Database& database, const LockFacts& lock) {
+  const Resource resource = lock.resource;
+  const LockMode mode = lock.mode;
+  if (!lock.granted) return State::kWaiting;
   if (resource == Resource::kDatabase) {
-    // EXCLUSIVE straight from SHARED, with a journal that could be hot: it is being rolled back.
-    if (mode == LockMode::kExclusive && !reserved && !database.wal_mode &&
-        database.journal.content_may_be_hot) {
-      return State::kRecovering;
-    }
+    if (IsRollingBack(database, lock)) return State::kRecovering;
     if (mode >= LockMode::kReserved) return State::kWriting;
     return database.wal_mode ? State::kIdle : State::kReading;
   }
@@ -30,18 +29,9 @@ State StateOf(const Database& database, Resource resource, LockMode mode, bool r
   return resource == Resource::kWalCheckpoint ? State::kCheckpointing : State::kWriting;
 }
 
-bool HoldsReserved(const Database& database, const LockFacts& lock) {
-  if (lock.view != nullptr) return lock.view->held.Holds(LockMode::kReserved);
-  return std::any_of(database.holders.begin(), database.holders.end(), [&lock](const auto& holder) {
-    return holder.pid == lock.pid && holder.reserved;
-  });
-}
-
 // A lock of the connection or process `facts`: its state becomes the strongest of all.
 void Add(const Database& database, const LockFacts& lock, ConnectionFacts& facts) {
-  const State state =
-      lock.granted ? StateOf(database, lock.resource, lock.mode, HoldsReserved(database, lock))
-                   : State::kWaiting;
+  const State state = StateOf(database, lock);
   if (state == State::kIdle || state < facts.state) return;
   if (state == facts.state && facts.since <= lock.since) return;
   facts.state = state;
@@ -77,6 +67,19 @@ const char* Name(State state) {
   static constexpr std::array<const char*, 7> kNames = {
       "idle", "reading", "writing", "checkpointing", "recovering", "waiting", "barrier"};
   return kNames.at(static_cast<std::size_t>(state));
+}
+
+bool HoldsReserved(const Database& database, const LockFacts& lock) {
+  if (lock.view != nullptr) return lock.view->held.Holds(LockMode::kReserved);
+  return std::any_of(database.holders.begin(), database.holders.end(), [&lock](const auto& holder) {
+    return holder.pid == lock.pid && holder.reserved;
+  });
+}
+
+bool IsRollingBack(const Database& database, const LockFacts& lock) {
+  return lock.resource == Resource::kDatabase && lock.mode == LockMode::kExclusive &&
+         !database.wal_mode && database.journal.content_may_be_hot &&
+         !HoldsReserved(database, lock);
 }
 
 std::vector<ConnectionFacts> CollectConnections(const Look& look, const Database& database) {

@@ -25,6 +25,11 @@ struct ConnectionFacts {
   std::optional<std::string> journal_mode{};
 };
 
+// Whether the holder of `lock`, or its process where only the kernel sees it, has RESERVED too.
+bool HoldsReserved(const Database& database, const LockFacts& lock);
+// EXCLUSIVE straight from SHARED, beside a journal that could be hot: it is being rolled back.
+bool IsRollingBack(const Database& database, const LockFacts& lock);
+
 std::vector<ConnectionFacts> CollectConnections(const Look& look, const Database& database);
 
 }  // namespace lockscope::insight

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/session.h"
+#include "core/waiting_client.h"
 #include "support/database.h"
 #include "support/temp_dir.h"
 
@@ -40,36 +41,7 @@ class WaitingTest : public ::testing::Test {
   Db look_{":memory:"};
 };
 
-// A connection with a busy handler that runs `sql` in a thread of its own. It knows the schema
-// before: a statement that waits while it is being prepared is not known yet.
-class Waiter {
- public:
-  explicit Waiter(const std::string& path, int (*handler)(void*, int) = nullptr,
-                  void* context = nullptr)
-      : db_(path) {
-    if (handler == nullptr) {
-      sqlite3_busy_timeout(db_.handle(), 60'000);
-    } else {
-      sqlite3_busy_handler(db_.handle(), handler, context);
-    }
-    db_.Exec("select * from t");
-  }
-  ~Waiter() {
-    if (thread_.joinable()) thread_.join();
-  }
-  void Start(const std::string& sql) {
-    thread_ = std::thread([this, sql] { reply_ = db_.Try(sql); });
-  }
-  Reply Join() {
-    thread_.join();
-    return reply_;
-  }
-
- private:
-  Db db_;
-  Reply reply_;
-  std::thread thread_;
-};
+using Waiter = WaitingClient;
 
 // ---- waiting ----
 
