@@ -4,10 +4,12 @@
 // database (?lockscope_capture_sql=off), then the environment (LOCKSCOPE_CAPTURE_SQL), then the
 // default.
 //
-//   name             values    URI  default
-//   capture_sql      on, off   yes  on
-//   wal_reset_guard  on, off   yes  on where this SQLite has the WAL-reset bug
-//   target           text      no   none
+//   name             values           URI  default
+//   application      text             no   none
+//   capture_sql      on, off          yes  on
+//   registry         shared, private  yes  shared
+//   target           text             no   none
+//   wal_reset_guard  on, off          yes  on where this SQLite has the WAL-reset bug
 //
 // Threads: any. The switches are single atomic loads.
 #pragma once
@@ -28,6 +30,7 @@ enum class Switch : std::int8_t { kUnset = -1, kOff = 0, kOn = 1 };
 // What the URI of one database said. Constant once it is open.
 struct DatabaseSettings {
   Switch capture_sql = Switch::kUnset;
+  Switch registry = Switch::kUnset;  // kOn: shared
   Switch wal_reset_guard = Switch::kUnset;
 };
 
@@ -39,8 +42,8 @@ std::vector<std::string> LoadEnvironment(bool bug_present);
 // SQLITE_MISUSE, with the reason, for an unknown name or a value that means nothing.
 Status Set(std::string_view name, std::string_view value);
 
-// The value in force for a database opened with `database`; null where the setting has none
-// (target). SQLITE_MISUSE for an unknown name.
+// The value in force for a database opened with `database`; null where a text is not set.
+// SQLITE_MISUSE for an unknown name.
 Result<std::optional<std::string>> Get(std::string_view name, const DatabaseSettings& database);
 
 // The URI parameter "lockscope_" + name. SQLITE_MISUSE, with the reason, for an unknown name, one
@@ -62,6 +65,16 @@ inline bool CaptureSql(bool otherwise) noexcept {
 }
 
 bool WalResetGuard(const DatabaseSettings& database) noexcept;
+
+// Whether what is opened with `database` shows its locks to other processes: asked when it is
+// opened.
+bool PublishesLocks(const DatabaseSettings& database) noexcept;
+// Whether lockscope_set('registry', 'private') is the word of the process now: it goes for what was
+// opened as shared, too.
+bool HiddenByProcess() noexcept;
+
+// The name of this process in the tables; null: none.
+std::optional<std::string> Application();
 std::optional<std::string> Target();
 
 }  // namespace lockscope::settings

@@ -1,8 +1,10 @@
 // What may be chosen, and whose word counts:
-//   words     on and off in every spelling; what is none
+//   words     on and off in every spelling; shared and private in one; what is none
 //   order     the process before the URI before the default (the environment:
-//   shim/environment_test) target    any text; of the process only errors    unknown names, bad
-//   values, nothing changed by them
+//             shim/environment_test)
+//   registry  what is published, and what the process takes back
+//   texts     target and application: any text but ""; of the process only
+//   errors    unknown names, bad values, nothing changed by them
 
 #include "settings/settings.h"
 
@@ -16,7 +18,8 @@ class SettingsTest : public ::testing::Test {
  protected:
   SettingsTest() { LoadEnvironment(true); }
   ~SettingsTest() override {
-    for (const char* name : {"capture_sql", "wal_reset_guard", "target"}) {
+    for (const char* name :
+         {"application", "capture_sql", "registry", "target", "wal_reset_guard"}) {
       EXPECT_TRUE(Set(name, "default").ok());
     }
   }
@@ -43,6 +46,25 @@ TEST_F(SettingsTest, OnAndOffHaveManySpellings) {
   }
 }
 
+TEST_F(SettingsTest, TheRegistryHasItsOwnTwoWords) {
+  for (const char* word : {"private", "PRIVATE", "Private"}) {
+    EXPECT_TRUE(Set("registry", "shared").ok());
+    EXPECT_TRUE(Set("registry", word).ok()) << word;
+    EXPECT_EQ(Value("registry"), "private") << word;
+  }
+  EXPECT_TRUE(Set("registry", "SHARED").ok());
+  EXPECT_EQ(Value("registry"), "shared");
+  for (const char* word : {"on", "off", "1", "0", "true", "no", "", "public", "private "}) {
+    const Status status = Set("registry", word);
+    EXPECT_EQ(status.code, SQLITE_MISUSE) << word;
+    EXPECT_EQ(status.message, "registry is 'shared' or 'private', not '" + std::string(word) + "'");
+  }
+  for (const char* word : {"shared", "private"}) {
+    EXPECT_EQ(Set("capture_sql", word).code, SQLITE_MISUSE) << word;
+  }
+  EXPECT_EQ(Value("registry"), "shared");
+}
+
 TEST_F(SettingsTest, NamesAreSqlsInEitherCase) {
   EXPECT_TRUE(Set("Capture_SQL", "off").ok());
   EXPECT_EQ(Value("CAPTURE_SQL"), "off");
@@ -50,10 +72,12 @@ TEST_F(SettingsTest, NamesAreSqlsInEitherCase) {
 
 // ---- order ----
 
-TEST_F(SettingsTest, TheDefaultsAreOn) {
+TEST_F(SettingsTest, TheDefaultsAreOnAndSharedAndNoText) {
   EXPECT_EQ(Value("capture_sql"), "on");
   EXPECT_EQ(Value("wal_reset_guard"), "on");  // LoadEnvironment was told that the bug is there
+  EXPECT_EQ(Value("registry"), "shared");
   EXPECT_EQ(Value("target"), "(none)");
+  EXPECT_EQ(Value("application"), "(none)");
 }
 
 TEST_F(SettingsTest, ADatabasesOwnWordGoesBeforeTheDefault) {
@@ -89,7 +113,43 @@ TEST_F(SettingsTest, TheEnvironmentIsReadOnce) {
   EXPECT_EQ(Value("wal_reset_guard"), "on");
 }
 
-// ---- target ----
+// ---- registry ----
+
+TEST_F(SettingsTest, ADatabaseIsPublishedUnlessItOrTheProcessIsPrivate) {
+  DatabaseSettings database;
+  EXPECT_TRUE(PublishesLocks(database));
+  EXPECT_TRUE(SetFromUri("registry", "private", database).ok());
+  EXPECT_FALSE(PublishesLocks(database));
+  EXPECT_EQ(Value("registry", database), "private");
+  EXPECT_TRUE(PublishesLocks({}));  // others are not touched by it
+  EXPECT_TRUE(Set("registry", "shared").ok());
+  EXPECT_TRUE(PublishesLocks(database));
+  EXPECT_TRUE(Set("registry", "private").ok());
+  EXPECT_FALSE(PublishesLocks({}));
+  EXPECT_TRUE(Set("registry", "default").ok());
+  EXPECT_TRUE(PublishesLocks({}));
+  EXPECT_FALSE(PublishesLocks(database));
+  EXPECT_TRUE(SetFromUri("registry", "default", database).ok());
+  EXPECT_TRUE(PublishesLocks(database));
+}
+
+TEST_F(SettingsTest, OnlyTheProcesssWordHidesTheProcess) {
+  EXPECT_FALSE(HiddenByProcess());
+  DatabaseSettings database;
+  EXPECT_TRUE(SetFromUri("registry", "private", database).ok());
+  EXPECT_FALSE(HiddenByProcess());
+  EXPECT_TRUE(Set("registry", "private").ok());
+  EXPECT_TRUE(HiddenByProcess());
+  EXPECT_EQ(Set("registry", "on").code, SQLITE_MISUSE);
+  EXPECT_TRUE(HiddenByProcess());
+  EXPECT_TRUE(Set("registry", "shared").ok());
+  EXPECT_FALSE(HiddenByProcess());
+  EXPECT_TRUE(Set("registry", "private").ok());
+  EXPECT_TRUE(Set("registry", "default").ok());
+  EXPECT_FALSE(HiddenByProcess());
+}
+
+// ---- texts ----
 
 TEST_F(SettingsTest, TheTargetIsAnyTextButEmpty) {
   EXPECT_TRUE(Set("target", "/a b/c.db").ok());
@@ -102,14 +162,31 @@ TEST_F(SettingsTest, TheTargetIsAnyTextButEmpty) {
   EXPECT_EQ(Target(), std::nullopt);
 }
 
+TEST_F(SettingsTest, TheApplicationIsAnyTextButEmptyAndNotTheTarget) {
+  EXPECT_TRUE(Set("application", "nightly import").ok());
+  EXPECT_EQ(Value("application"), "nightly import");
+  EXPECT_EQ(Application(), "nightly import");
+  EXPECT_EQ(Target(), std::nullopt);
+  EXPECT_TRUE(Set("target", "/a.db").ok());
+  const Status empty = Set("Application", "");
+  EXPECT_EQ(empty.code, SQLITE_MISUSE);
+  EXPECT_EQ(empty.message, "application is a name, not ''; 'default' unsets it");
+  EXPECT_EQ(Application(), "nightly import");
+  EXPECT_TRUE(Set("application", "default").ok());
+  EXPECT_EQ(Application(), std::nullopt);
+  EXPECT_EQ(Target(), "/a.db");
+}
+
 // ---- errors ----
 
 TEST_F(SettingsTest, AnUnknownNameIsMisuseAndIsNamed) {
-  for (const char* name : {"", "capture", "registry", "application", "log", "wait_log_ms",
+  for (const char* name : {"", "capture", "register", "app", "log", "wait_log_ms",
                            "lockscope_capture_sql", "capture_sql "}) {
     const Status status = Set(name, "on");
     EXPECT_EQ(status.code, SQLITE_MISUSE) << name;
-    EXPECT_NE(status.message.find("'" + std::string(name) + "'"), std::string::npos) << name;
+    EXPECT_EQ(status.message,
+              "unknown setting '" + std::string(name) +
+                  "': there are application, capture_sql, registry, target and wal_reset_guard");
     EXPECT_EQ(Value(name), "error " + std::to_string(SQLITE_MISUSE)) << name;
   }
 }
@@ -126,10 +203,17 @@ TEST_F(SettingsTest, ABadValueIsMisuseAndChangesNothing) {
 
 TEST_F(SettingsTest, AUriMaySetWhatIsADatabasesOwn) {
   DatabaseSettings database;
-  EXPECT_EQ(SetFromUri("target", "x", database).code, SQLITE_MISUSE);
-  EXPECT_EQ(SetFromUri("registry", "private", database).code, SQLITE_MISUSE);
+  for (const std::string name : {"application", "target"}) {
+    const Status status = SetFromUri(name, "x", database);
+    EXPECT_EQ(status.code, SQLITE_MISUSE) << name;
+    EXPECT_EQ(status.message, name + " is no setting of a single database");
+    EXPECT_EQ(Value(name.c_str(), database), "(none)");
+  }
+  EXPECT_EQ(SetFromUri("log", "debug", database).code, SQLITE_MISUSE);
   EXPECT_EQ(SetFromUri("capture_sql", "maybe", database).code, SQLITE_MISUSE);
   EXPECT_EQ(database.capture_sql, Switch::kUnset);
+  EXPECT_EQ(SetFromUri("registry", "off", database).code, SQLITE_MISUSE);
+  EXPECT_EQ(database.registry, Switch::kUnset);
 }
 
 }  // namespace

@@ -39,6 +39,10 @@ TEST(EnvironmentChild, DISABLED_Report) {
                          "lockscope_get('target')")
                     .c_str());
   };
+  for (const char* name : {"registry", "application"}) {
+    std::printf("%s %s\n", name,
+                plain.Value("select lockscope_get('" + std::string(name) + "')").c_str());
+  }
   report("plain", plain);
   report("uri", by_uri);
   plain.Exec("select lockscope_set('capture_sql', 'on')");
@@ -65,6 +69,8 @@ TEST(EnvironmentTest, WithoutAnyTheDefaultsAreInForce) {
   const ProgramResult result = InEnvironment({});
   EXPECT_TRUE(Says(result, "plain on " + kGuard + " NULL")) << result;
   EXPECT_TRUE(Says(result, "uri on off NULL")) << result;
+  EXPECT_TRUE(Says(result, "registry shared")) << result;
+  EXPECT_TRUE(Says(result, "application NULL")) << result;
   EXPECT_TRUE(Says(result, "sql begin immediate")) << result;
   EXPECT_EQ(result.out.find("\nlog "), std::string::npos) << result;
 }
@@ -84,8 +90,19 @@ TEST(EnvironmentTest, MaySetTheTarget) {
   EXPECT_TRUE(Says(result, "plain on " + kGuard + " /some/where.db")) << result;
 }
 
-TEST(EnvironmentTest, AnEmptyTargetIsNone) {
-  EXPECT_TRUE(Says(InEnvironment({{"LOCKSCOPE_TARGET", ""}}), "plain on " + kGuard + " NULL"));
+TEST(EnvironmentTest, MayMakeTheProcessPrivateAndNameIt) {
+  const ProgramResult result =
+      InEnvironment({{"LOCKSCOPE_REGISTRY", "PRIVATE"}, {"LOCKSCOPE_APPLICATION", "the import"}});
+  EXPECT_TRUE(Says(result, "registry private")) << result;
+  EXPECT_TRUE(Says(result, "application the import")) << result;
+  EXPECT_TRUE(Says(result, "plain on " + kGuard + " NULL")) << result;
+}
+
+TEST(EnvironmentTest, AnEmptyTextIsNone) {
+  const ProgramResult result =
+      InEnvironment({{"LOCKSCOPE_TARGET", ""}, {"LOCKSCOPE_APPLICATION", ""}});
+  EXPECT_TRUE(Says(result, "plain on " + kGuard + " NULL")) << result;
+  EXPECT_TRUE(Says(result, "application NULL")) << result;
 }
 
 // ---- bad ----
@@ -99,6 +116,12 @@ TEST(EnvironmentTest, ABadValueIsLoggedOnceAndIgnored) {
                                "capture_sql is 'on' or 'off', not 'maybe'"))
       << result;
   EXPECT_EQ(result.out.find("\nlog "), result.out.rfind("\nlog ")) << result;
+  result = InEnvironment({{"LOCKSCOPE_REGISTRY", "off"}});
+  EXPECT_TRUE(Says(result, "registry shared")) << result;
+  EXPECT_TRUE(Says(result, "log " + std::to_string(SQLITE_WARNING) +
+                               " lockscope: ignored the environment's LOCKSCOPE_REGISTRY: "
+                               "registry is 'shared' or 'private', not 'off'"))
+      << result;
 }
 
 // ---- load ----

@@ -15,7 +15,8 @@ class UriTest : public ::testing::Test {
  protected:
   ~UriTest() override {
     Db db(":memory:");
-    for (const char* name : {"capture_sql", "wal_reset_guard", "target"}) {
+    for (const char* name :
+         {"application", "capture_sql", "registry", "target", "wal_reset_guard"}) {
       db.Exec("select lockscope_set('" + std::string(name) + "', 'default')");
     }
   }
@@ -35,6 +36,15 @@ TEST_F(UriTest, AParameterIsInForceForItsDatabase) {
   EXPECT_EQ(off.Value("select lockscope_get('capture_sql'), lockscope_get('wal_reset_guard')"),
             "off off");
   EXPECT_EQ(on.Value("select lockscope_get('capture_sql')"), "on");
+}
+
+TEST_F(UriTest, ADatabaseMayBePrivate) {
+  Db secret(Uri("lockscope_registry=Private"));
+  Db shown(path_);
+  EXPECT_EQ(secret.Value("select lockscope_get('registry')"), "private");
+  EXPECT_EQ(shown.Value("select lockscope_get('registry')"), "shared");
+  EXPECT_EQ(secret.Value("select lockscope_set('registry', 'shared')"), "shared");
+  EXPECT_EQ(secret.Value("select lockscope_set('registry', 'default')"), "private");
 }
 
 TEST_F(UriTest, CaptureOffMeansNoSqlInTheTables) {
@@ -90,7 +100,10 @@ TEST_F(UriTest, ABadParameterIsCantopenWithTheReasonInTheLog) {
         Case{"lockscope_capture_sql", "capture_sql is 'on' or 'off', not ''"},
         Case{"lockscope_wal_reset_guard=2", "wal_reset_guard is 'on' or 'off'"},
         Case{"lockscope_no_such=1", "'no_such'"}, Case{"lockscope_=1", "''"},
-        Case{"lockscope_registry=private", "'registry'"}, Case{"lockscope_target=x", "target"}}) {
+        Case{"lockscope_registry=on", "registry is 'shared' or 'private', not 'on'"},
+        Case{"lockscope_application=x", "application is no setting of a single database"},
+        Case{"lockscope_target=x", "target is no setting of a single database"},
+        Case{"lockscope_log=debug", "'log'"}}) {
     SCOPED_TRACE(c.parameter);
     const LogCapture log;
     EXPECT_EQ(OpenCode(Uri(c.parameter)), SQLITE_CANTOPEN);
@@ -126,6 +139,11 @@ TEST_F(UriTest, SetAnswersTheValueInForce) {
   EXPECT_EQ(db.Value("select lockscope_set('target', '/x.db')"), "/x.db");
   EXPECT_EQ(db.Value("select lockscope_set('target', 'default')"), "NULL");
   EXPECT_EQ(db.Value("select typeof(lockscope_get('target'))"), "null");
+  EXPECT_EQ(db.Value("select lockscope_set('registry', 'PRIVATE')"), "private");
+  EXPECT_EQ(db.Value("select lockscope_get('registry')"), "private");
+  EXPECT_EQ(db.Value("select lockscope_set('application', 'import')"), "import");
+  EXPECT_EQ(db.Value("select lockscope_get('application')"), "import");
+  EXPECT_EQ(db.Value("select lockscope_set('application', 'default')"), "NULL");
 }
 
 TEST_F(UriTest, WhatMeansNothingIsMisuseWithTheReason) {
@@ -135,7 +153,10 @@ TEST_F(UriTest, WhatMeansNothingIsMisuseWithTheReason) {
     const char* reason;
   };
   for (const Case& c : {Case{"select lockscope_set('no_such', 'on')", "no_such"},
-                        Case{"select lockscope_set('registry', 'private')", "registry"},
+                        Case{"select lockscope_set('log', 'debug')", "'log'"},
+                        Case{"select lockscope_set('registry', 'off')",
+                             "registry is 'shared' or 'private', not 'off'"},
+                        Case{"select lockscope_set('application', '')", "application"},
                         Case{"select lockscope_set('capture_sql', 'maybe')", "'maybe'"},
                         Case{"select lockscope_set('capture_sql', '')", "''"},
                         Case{"select lockscope_set('capture_sql', NULL)", "NULL"},
