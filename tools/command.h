@@ -35,6 +35,8 @@ void AddWal(CLI::App& app, Action& action);
 void AddWhy(CLI::App& app, Action& action);
 void AddBarriers(CLI::App& app, Action& action);
 void AddBlockers(CLI::App& app, Action& action);
+void AddEvents(CLI::App& app, Action& action);
+void AddStats(CLI::App& app, Action& action);
 void AddShell(CLI::App& app, Action& action);
 void AddExec(CLI::App& app, Action& action);
 void AddCopy(CLI::App& app, Action& action);

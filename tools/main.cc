@@ -62,6 +62,8 @@ int Main(int argc, char** argv) {
   AddWhy(app, action);
   AddBarriers(app, action);
   AddBlockers(app, action);
+  AddEvents(app, action);
+  AddStats(app, action);
   AddShell(app, action);
   AddExec(app, action);
   AddCopy(app, action);

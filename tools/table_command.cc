@@ -35,12 +35,16 @@ std::string ForPeople(const TableCommand& command, const Table& table, const Row
   const bool several = databases.found.size() > 1;
   TextTable text;
   if (several) text.AddColumn("DATABASE", Fit::kPath);
-  for (const ShownColumn& shown : command.shown) text.AddColumn(shown.title, shown.fit);
+  std::vector<std::size_t> columns;
+  for (const ShownColumn& shown : command.shown) {
+    text.AddColumn(shown.title, shown.fit);
+    columns.push_back(ColumnIndex(table, shown.column));
+  }
   for (const Row& row : rows) {
     std::vector<std::string> cells;
     if (several) cells.push_back(Visible(databases.NameOf(DatabaseOf(table, row))));
-    for (const ShownColumn& shown : command.shown) {
-      cells.push_back(Visible(shown.format(row.at(ColumnIndex(table, shown.column)))));
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      cells.push_back(Visible(command.shown[i].format(row.at(columns[i]))));
     }
     text.AddRow(std::move(cells));
   }
@@ -119,6 +123,11 @@ std::string Bytes(const Value& value) {
 std::string Duration(const Value& value) {
   const auto* number = Number(value);
   return number != nullptr ? insight::HumanDuration(*number) : std::string();
+}
+
+std::string Micros(const Value& value) {
+  const auto* number = Number(value);
+  return number != nullptr ? insight::HumanMicros(*number) : std::string();
 }
 
 }  // namespace lockscope::tools

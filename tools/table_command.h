@@ -35,5 +35,6 @@ std::string Plain(const insight::Value& value);     // text on one line; digits
 std::string Commas(const insight::Value& value);    // 406,276
 std::string Bytes(const insight::Value& value);     // 1.7 GB
 std::string Duration(const insight::Value& value);  // milliseconds as "3 h 12 min"
+std::string Micros(const insight::Value& value);    // microseconds as "106 us", "3 h 12 min"
 
 }  // namespace lockscope::tools

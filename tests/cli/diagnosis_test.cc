@@ -193,6 +193,13 @@ TEST(SummaryTest, NumbersAreForPeople) {
   EXPECT_EQ(HumanDuration(12'400), "12.4 s");
   EXPECT_EQ(HumanDuration(61'000), "1 min 1 s");
   EXPECT_EQ(HumanDuration(11'520'000), "3 h 12 min");
+  EXPECT_EQ(HumanMicros(0), "0 us");
+  EXPECT_EQ(HumanMicros(999), "999 us");
+  EXPECT_EQ(HumanMicros(1000), "1.0 ms");
+  EXPECT_EQ(HumanMicros(87'340), "87.3 ms");
+  EXPECT_EQ(HumanMicros(999'949), "999.9 ms");
+  EXPECT_EQ(HumanMicros(999'950), "1.0 s");
+  EXPECT_EQ(HumanMicros(11'520'000'000), "3 h 12 min");
   EXPECT_EQ(OneLine("  SELECT *\n\t FROM t  "), "SELECT * FROM t");
   EXPECT_EQ(OneLine(" \n "), "");
 }

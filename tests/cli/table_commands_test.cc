@@ -139,7 +139,8 @@ TEST_F(TableCommandsTest, AnExclusivelyLockedDatabaseCanBeLookedAt) {
   writer.Open("c", path);
   writer.Exec("c", "begin exclusive");
 
-  for (const char* command : {"connections", "locks", "snapshots", "wal", "blockers"}) {
+  for (const char* command :
+       {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
     EXPECT_EQ(Lockscope({command, path}).exit_code, 0) << command;
   }
   EXPECT_EQ(RowWhere(Rows("locks", {path}), "pid", writer.pid()).at("mode"), "EXCLUSIVE");
@@ -186,7 +187,8 @@ TEST_F(TableCommandsTest, TextIsAnAlignedTableOfWhatIsKnown) {
 
 TEST_F(TableCommandsTest, NoRowsAreNoErrorAndNoData) {
   const std::string path = MakeDatabase("a.db");
-  for (const char* command : {"connections", "locks", "snapshots", "wal", "blockers"}) {
+  for (const char* command :
+       {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
     const ProgramResult text = Lockscope({command, path});
     EXPECT_EQ(text.exit_code, 0) << command;
     EXPECT_EQ(text.out, "") << command;
@@ -195,6 +197,22 @@ TEST_F(TableCommandsTest, NoRowsAreNoErrorAndNoData) {
     EXPECT_EQ(json.exit_code, 0) << command;
     EXPECT_EQ(json.out, "[]\n") << command;
     EXPECT_EQ(json.err, "") << command;
+  }
+}
+
+// What a process keeps of its own calls no kernel tells.
+TEST_F(TableCommandsTest, PlainSqliteHasNeitherEventsNorStats) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  const auto readers = HoldReadSlots(path);
+  ASSERT_FALSE(Rows("locks", {path}).empty());
+  for (const std::string command : {"events", "stats"}) {
+    EXPECT_EQ(Rows(command, {path}).dump(), "[]") << command;
+    const ProgramResult text = Lockscope({command, path, dir_ / "missing.db"});
+    EXPECT_EQ(text.exit_code, 1) << text;
+    EXPECT_EQ(text.out, "");
+    EXPECT_NE(text.err.find("lockscope: no lock call is "), std::string::npos) << text;
+    EXPECT_NE(text.err.find(" on " + path + "\n"), std::string::npos) << text;
+    EXPECT_NE(text.err.find(dir_ / "missing.db"), std::string::npos) << text;
   }
 }
 
@@ -268,8 +286,17 @@ TEST_F(TableCommandsTest, AFullDiskIsAnError) {
 
 TEST_F(TableCommandsTest, WrongUsageIsStatus2AndPrintsNoData) {
   const std::string path = MakeDatabase("a.db");
-  const std::vector<std::vector<std::string>> wrong = {
-      {}, {"bogus", path}, {"locks"}, {"why"}, {"shell"}, {"locks", "--bogus", path}, {"--bogus"}};
+  const std::vector<std::vector<std::string>> wrong = {{},
+                                                       {"bogus", path},
+                                                       {"locks"},
+                                                       {"events"},
+                                                       {"stats", "--json"},
+                                                       {"why"},
+                                                       {"shell"},
+                                                       {"locks", "--bogus", path},
+                                                       {"events", "--bogus", path},
+                                                       {"stats", "--bogus", path},
+                                                       {"--bogus"}};
   for (const auto& arguments : wrong) {
     const ProgramResult result = Lockscope(arguments);
     EXPECT_EQ(result.exit_code, 2) << result;
@@ -285,8 +312,8 @@ TEST_F(TableCommandsTest, HelpAndVersionGoToStdout) {
   EXPECT_EQ(version.out.rfind("lockscope 0.", 0), 0U) << version;
   const ProgramResult help = Lockscope({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const std::string command :
-       {"connections", "locks", "snapshots", "wal", "blockers", "why", "shell"}) {
+  for (const std::string command : {"connections", "locks", "snapshots", "wal", "blockers",
+                                    "events", "stats", "why", "shell"}) {
     EXPECT_NE(help.out.find("\n  " + command + " "), std::string::npos) << command;
     const ProgramResult of_command = Lockscope({command, "--help"});
     EXPECT_EQ(of_command.exit_code, 0) << command;

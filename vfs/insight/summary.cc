@@ -83,6 +83,12 @@ std::string HumanDuration(std::int64_t ms) {
   return std::to_string(seconds / 3600) + " h " + std::to_string(seconds / 60 % 60) + " min";
 }
 
+std::string HumanMicros(std::int64_t us) {
+  if (us < 1000) return std::to_string(us) + " us";
+  if (us < 999'950) return OneDecimal(static_cast<double>(us) / 1000, "ms");
+  return HumanDuration((us + 500) / 1000);
+}
+
 std::string DescribeHolder(const Look& look, const LockFacts& lock) {
   if (!lock.pid) return "a process outside this pid namespace";
   std::string text = "pid " + std::to_string(*lock.pid);

@@ -32,5 +32,6 @@ std::string OneLine(std::string_view text);
 std::string WithCommas(std::uint64_t number);  // "406,276"
 std::string HumanBytes(std::uint64_t bytes);   // "1.7 GB", decimal units
 std::string HumanDuration(std::int64_t ms);    // "3 h 12 min", "12.4 s", "87 ms"
+std::string HumanMicros(std::int64_t us);      // the same for short ones: "1.3 ms", "106 us"
 
 }  // namespace lockscope::insight
