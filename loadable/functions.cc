@@ -7,6 +7,7 @@
 #include "barrier_functions.h"
 #include "function_call.h"
 #include "insight/table.h"
+#include "ledger/registry.h"
 #include "lockscope.h"
 #include "settings/settings.h"
 #include "shim/shim_file.h"
@@ -69,6 +70,7 @@ Status Set(sqlite3_context* context, int, sqlite3_value** arguments) {
   const auto value = TextArgument(arguments[1], "the setting's value");
   if (!value.ok()) return value.status();
   if (Status status = settings::Set(name.value(), value.value()); !status.ok()) return status;
+  ledger::Registry::Process().SettingsChanged();
   return AnswerSetting(context, name.value());
 }
 

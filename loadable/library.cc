@@ -4,7 +4,7 @@
 #include <new>
 
 #include "functions.h"
-#include "insight/look.h"
+#include "ledger/registry.h"
 #include "pragmas.h"
 #include "shim/shim_vfs.h"
 #include "table_module.h"
@@ -14,7 +14,7 @@ using lockscope::Status;
 extern "C" int lockscope_register(const char* base_vfs, const char* name, int make_default) {
   try {
     lockscope::shim::SetPragmaHandler(lockscope::loadable::AnswerPragma);
-    lockscope::insight::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
+    lockscope::ledger::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const Status status = lockscope::shim::Register(base_vfs, name, make_default != 0);
     if (!status.ok()) sqlite3_log(status.code, "lockscope: %s", status.message.c_str());
     return status.code;
@@ -29,7 +29,7 @@ extern "C" int lockscope_init(sqlite3* db) {
   if (sqlite3_libversion_number() < lockscope::kMinimumSqliteVersion) return SQLITE_ERROR;
   try {
     lockscope::shim::Prepare();
-    lockscope::insight::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
+    lockscope::ledger::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const int result = lockscope::loadable::RegisterFunctions(db);
     // SQLite does not replace functions while a statement runs, such as SELECT load_extension(…):
     // then they are there already.

@@ -28,7 +28,7 @@ Row WaiterColumns(const Look& look, const Pair& pair) {
     return RowOf(std::move(database), Null(), Null(), Null(), Null(), Null(), Null(), Null());
   }
   const LockFacts& waiter = *pair.block.waiter;
-  return RowOf(std::move(database), Maybe(waiter.pid), Maybe(look.ProcessName(waiter.pid)),
+  return RowOf(std::move(database), Maybe(waiter.pid), Maybe(look.ProcessName(waiter.pid, waiter.view)),
                ConnectionNumber(waiter), Maybe(look.Since(waiter.since)),
                Maybe(look.AgeMs(waiter.since)), Maybe(waiter.sql), Text(Name(waiter.source)));
 }
@@ -38,7 +38,7 @@ Row PairColumns(const Look& look, const Block& block) {
   return RowOf(block.waiter ? Maybe(block.waiter->pid) : Null(),
                block.waiter ? ConnectionNumber(*block.waiter) : Null(),
                LockName(block.wants.resource, block.wants.mode), Maybe(blocker.pid),
-               ConnectionNumber(blocker), Maybe(look.ProcessName(blocker.pid)),
+               ConnectionNumber(blocker), Maybe(look.ProcessName(blocker.pid, blocker.view)),
                LockName(blocker.resource, blocker.mode), Maybe(look.AgeMs(blocker.since)),
                Maybe(blocker.sql), Text(block.advice));
 }

@@ -8,7 +8,8 @@
 namespace lockscope::insight {
 
 Who WhoOf(std::optional<std::int64_t> pid, const ledger::ConnectionView* view) {
-  return {pid, view != nullptr ? std::optional(view->info.id) : std::nullopt};
+  if (view == nullptr) return {.pid = pid, .connection = std::nullopt};
+  return {.pid = pid, .connection = view->info.id, .instance = KeyOf(*view).first};
 }
 
 Who WhoOf(const LockFacts& lock) { return WhoOf(lock.pid, lock.view); }

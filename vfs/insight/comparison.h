@@ -14,8 +14,15 @@
 
 namespace lockscope::insight {
 
-// Who: a connection of this process, or all of another process.
-using Who = std::pair<std::optional<std::int64_t>, std::optional<std::uint64_t>>;
+// Who: a connection, or all of a process of which only the kernel knows.
+struct Who {
+  std::optional<std::int64_t> pid;
+  std::optional<std::uint64_t> connection;
+  std::uint64_t instance = 0;  // of a process that publishes its connections; 0: of ours, or none
+
+  friend bool operator==(const Who&, const Who&) = default;
+  friend auto operator<=>(const Who&, const Who&) = default;  // NOLINT(modernize-use-nullptr)
+};
 Who WhoOf(std::optional<std::int64_t> pid, const ledger::ConnectionView* view);
 Who WhoOf(const LockFacts& lock);
 

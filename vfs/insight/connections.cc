@@ -84,11 +84,11 @@ bool IsRollingBack(const Database& database, const LockFacts& lock) {
 
 std::vector<ConnectionFacts> CollectConnections(const Look& look, const Database& database) {
   std::vector<ConnectionFacts> all;
-  for (const auto& view : database.own) {
+  for (const ledger::ConnectionView* view : database.Connections()) {
     // Idle since the last lock call, or since it was opened.
-    all.push_back({.pid = look.pid(),
-                   .view = &view,
-                   .since = view.slot.last_call != 0 ? view.slot.last_call : view.info.opened});
+    all.push_back({.pid = look.PidOf(*view),
+                   .view = view,
+                   .since = view->slot.last_call != 0 ? view->slot.last_call : view->info.opened});
   }
   for (const LockFacts& lock : CollectLocks(look, database)) {
     auto found = std::find_if(all.begin(), all.end(), [&lock](const ConnectionFacts& facts) {

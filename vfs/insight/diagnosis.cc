@@ -73,8 +73,8 @@ class Diagnosis {
   }
 
   static void Blame(Finding& finding, const Who& who) {
-    finding.pid = who.first;
-    finding.connection = who.second;
+    finding.pid = who.pid;
+    finding.connection = who.connection;
   }
 
   bool Found(const char* hazard) const {
@@ -399,7 +399,7 @@ class Diagnosis {
                                                   : lock.resource == Resource::kWalWrite;
     });
     if (!kept_out && !connections_.empty()) well.emplace_back("nobody is writing");
-    if (!database_.own.empty() && !Found("lost-lock")) {
+    if (!database_.Connections().empty() && !Found("lost-lock")) {
       well.emplace_back("every recorded lock is held in the kernel");
     }
     if (!well.empty()) Add(Severity::kOk, "state", Sentence(well));

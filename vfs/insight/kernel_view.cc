@@ -1,8 +1,12 @@
 #include "insight/kernel_view.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <memory>
+#include <utility>
 
+#include "insight/pause.h"
 #include "kernel/mounts.h"
 #include "kernel/proc_locks.h"
 #include "kernel/process.h"
@@ -129,7 +133,7 @@ KernelHolder ProbeOutside(const Database& database, const kernel::OpenFiles& ope
 
 // ---- what the ledger explains ----
 
-void Explain(const ledger::HeldBits& held, bool excl_vfs, KernelHolder& own) {
+void ExplainHeld(const ledger::HeldBits& held, bool excl_vfs, KernelHolder& own) {
   if (held.database >= LockMode::kShared) {
     if (excl_vfs || held.database == LockMode::kExclusive) own.exclusive = false;
     if (!own.exclusive) own.shared = false;
@@ -183,42 +187,189 @@ KernelHolder OwnUnexplained(const Database& database, std::int64_t pid) {
   }
   for (const auto& view : database.own) {
     const bool excl_vfs = view.info.posix_locks && !view.info.posix_shm_locks;
-    Explain(view.held, excl_vfs, own);
-    const auto found = database.slots_before.find(view.info.id);
+    ExplainHeld(view.held, excl_vfs, own);
+    const auto found = database.slots_before.find(KeyOf(view));
     const ledger::SlotCopy before =
         found != database.slots_before.end() ? found->second : ledger::SlotCopy{};
-    Explain(ledger::HeldBits::Unpack(before.held), excl_vfs, own);
+    ExplainHeld(ledger::HeldBits::Unpack(before.held), excl_vfs, own);
     ExplainMeanwhile(before, view.slot, own);
   }
   return own;
 }
 
-void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
-                    const kernel::OpenFiles& open_files) {
-  const auto locks = kernel::ReadProcLocks();
-  for (Database& database : databases) {
-    std::map<std::int64_t, KernelHolder> holders;
-    if (locks && database.id.known()) {
-      const ProcLocksOf proc_locks(*locks, kernel::OwnPidInProc().value_or(pid));
-      proc_locks.Collect(
-          {.id = database.id, .device = kernel::FindLockDevice(database.path, database.id.device)},
-          holders, database.waiters);
-      if (database.shm.known()) {
-        const std::string shm = database.path + "-shm";
-        proc_locks.Collect({.id = database.shm,
-                            .device = kernel::FindLockDevice(shm, database.shm.device),
-                            .shm = true},
-                           holders, database.waiters);
+namespace {
+
+// The connections that other processes publish, as they told before the kernel was asked and after.
+class Others {
+ public:
+  Others(std::vector<ledger::ConnectionView> before, std::vector<ledger::ConnectionView> after,
+         const std::map<std::int64_t, KernelHolder>& holders)
+      : before_(std::move(before)), after_(std::move(after)) {
+    Recognise(holders);
+    std::map<ConnectionKey, Pair> pairs;
+    for (const auto& view : before_) pairs[KeyOf(view)].before = &view;
+    for (const auto& view : after_) pairs[KeyOf(view)].after = &view;
+    for (const auto& [key, pair] : pairs) {
+      const ledger::ConnectionView* view = pair.after != nullptr ? pair.after : pair.before;
+      by_pid_[view->process->pid].push_back(pair);
+    }
+  }
+
+  bool Publish(std::optional<std::int64_t> pid) const { return by_pid_.count(pid) > 0; }
+
+  // Takes from what a process holds whatever they explain.
+  void Explain(std::optional<std::int64_t> pid, KernelHolder& holder) const {
+    const auto found = by_pid_.find(pid);
+    if (found == by_pid_.end()) return;
+    for (const Pair& pair : found->second) {
+      static const ledger::SlotCopy kNothing{};
+      for (const ledger::ConnectionView* view : {pair.before, pair.after}) {
+        if (view == nullptr) continue;
+        const bool excl_vfs = view->info.posix_locks && !view->info.posix_shm_locks;
+        ExplainHeld(view->held, excl_vfs, holder);
+      }
+      ExplainMeanwhile(pair.before != nullptr ? pair.before->slot : kNothing,
+                       pair.after != nullptr ? pair.after->slot : kNothing, holder);
+    }
+  }
+
+  const std::vector<ledger::ConnectionView>& before() const { return before_; }
+  const std::vector<ledger::ConnectionView>& after() const { return after_; }
+
+ private:
+  struct Pair {
+    const ledger::ConnectionView* before = nullptr;
+    const ledger::ConnectionView* after = nullptr;
+  };
+  using Facts = std::shared_ptr<const ledger::ProcessFacts>;
+
+  // A process in a pid namespace below ours has a number here too: that of the kernel's holder that
+  // was started when it says, and has the number there that it says.
+  void Recognise(const std::map<std::int64_t, KernelHolder>& holders) {
+    std::map<std::uint64_t, Facts> known;
+    for (auto* views : {&before_, &after_}) {
+      for (ledger::ConnectionView& view : *views) {
+        if (view.process->pid) continue;
+        Facts& facts = known[view.process->instance];
+        if (facts == nullptr) facts = WithPid(view.process, holders);
+        view.process = facts;
       }
     }
-    if (!database.own_unexplained.Nothing()) holders[pid] = database.own_unexplained;
-    for (auto& [holder_pid, holder] : holders) {
-      if (!holder.Nothing()) database.holders.push_back(holder);
+  }
+
+  static Facts WithPid(const Facts& facts, const std::map<std::int64_t, KernelHolder>& holders) {
+    if (facts->start_boottime_ns == 0) return facts;
+    for (const auto& [pid, holder] : holders) {
+      if (kernel::ProcessStartBoottimeNs(pid) != facts->start_boottime_ns) continue;
+      if (kernel::InnermostPid(pid) != facts->own_pid) continue;
+      const auto pid_namespace = kernel::PidNamespaceOf(pid);
+      if (pid_namespace && *pid_namespace != facts->pid_namespace) continue;
+      auto recognised = std::make_shared<ledger::ProcessFacts>(*facts);
+      recognised->pid = pid;
+      return recognised;
     }
-    if (database.id.known()) {
-      KernelHolder outside = ProbeOutside(database, open_files);
-      if (!outside.Nothing()) database.holders.push_back(outside);
+    return facts;
+  }
+
+  std::vector<ledger::ConnectionView> before_;
+  std::vector<ledger::ConnectionView> after_;
+  std::map<std::optional<std::int64_t>, std::vector<Pair>> by_pid_;
+};
+
+// One database's part of a look at the kernel.
+class KernelLook {
+ public:
+  KernelLook(Database& database, std::int64_t pid, const kernel::OpenFiles& open_files)
+      : database_(database),
+        pid_(pid),
+        open_files_(open_files),
+        device_(kernel::FindLockDevice(database.path, database.id.device)) {
+    if (!database.shm.known()) return;
+    shm_device_ = kernel::FindLockDevice(database.path + "-shm", database.shm.device);
+  }
+
+  // Just before /proc/locks is read.
+  void Begin() { before_ = database_.registry->ConnectionsWithoutTexts(); }
+
+  // Just after. True where it all fits together; a difference that only a moment made is gone when
+  // both are called again.
+  bool Finish(const std::optional<std::vector<PosixLock>>& locks) {
+    std::map<std::int64_t, KernelHolder> holders;
+    database_.waiters.clear();
+    if (locks) Collect(*locks, holders);
+    const KernelHolder outside =
+        database_.id.known() ? ProbeOutside(database_, open_files_) : KernelHolder{};
+    const Others others(std::move(before_), database_.registry->Connections(), holders);
+    Remember(others, holders, outside, locks.has_value());
+    database_.holders.clear();
+    bool settled = NothingIsLost(database_, database_.others);
+    holders[pid_] = database_.own_unexplained;
+    for (const auto& [pid, holder] : holders) settled = Add(others, pid, holder) && settled;
+    return Add(others, std::nullopt, outside) && settled;
+  }
+
+ private:
+  void Collect(const std::vector<PosixLock>& locks, std::map<std::int64_t, KernelHolder>& holders) {
+    if (!database_.id.known()) return;
+    const ProcLocksOf proc_locks(locks, kernel::OwnPidInProc().value_or(pid_));
+    proc_locks.Collect({.id = database_.id, .device = device_}, holders, database_.waiters);
+    if (!database_.shm.known()) return;
+    proc_locks.Collect({.id = database_.shm, .device = shm_device_, .shm = true}, holders,
+                       database_.waiters);
+  }
+
+  void Remember(const Others& others, const std::map<std::int64_t, KernelHolder>& holders,
+                const KernelHolder& outside, bool asked) {
+    database_.others = others.after();
+    std::erase_if(database_.slots_before, [](const auto& entry) { return entry.first.first != 0; });
+    for (const auto& view : others.before()) {
+      database_.slots_before.emplace(KeyOf(view), view.slot);
     }
+    database_.everything_held.clear();
+    for (const auto& [pid, holder] : holders) database_.everything_held.emplace(pid, holder);
+    database_.everything_held.emplace(std::nullopt, outside);
+    database_.kernel_was_asked = asked;
+  }
+
+  // Of one that publishes its connections, what they do not explain, however often it is asked.
+  bool Add(const Others& others, std::optional<std::int64_t> pid, KernelHolder holder) {
+    const bool publishes = others.Publish(pid);
+    if (publishes) {
+      others.Explain(pid, holder);
+      const auto [entry, first] = unexplained_.emplace(pid, holder);
+      if (!first) entry->second.KeepCommon(holder);
+      holder = entry->second;
+    }
+    if (holder.Nothing()) return true;
+    database_.holders.push_back(holder);
+    return !publishes;
+  }
+
+  Database& database_;
+  std::int64_t pid_;
+  const kernel::OpenFiles& open_files_;
+  kernel::LockDevice device_;
+  kernel::LockDevice shm_device_{};
+  std::vector<ledger::ConnectionView> before_;
+  std::map<std::optional<std::int64_t>, KernelHolder> unexplained_;
+};
+
+}  // namespace
+
+void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
+                    const kernel::OpenFiles& open_files) {
+  std::vector<KernelLook> looks;
+  looks.reserve(databases.size());
+  for (Database& database : databases) looks.emplace_back(database, pid, open_files);
+  // A process may be between a lock call and its record: that is over in a moment.
+  constexpr std::array<long, 4> kPausesUs = {0, 500, 2000, 5000};
+  for (const long pause_us : kPausesUs) {
+    if (pause_us > 0) Pause(pause_us);
+    for (KernelLook& look : looks) look.Begin();
+    const auto locks = kernel::ReadProcLocks();
+    bool settled = true;
+    for (KernelLook& look : looks) settled = look.Finish(locks) && settled;
+    if (settled) return;
   }
 }
 

@@ -10,7 +10,7 @@ class Collector {
   Collector(const Look& look, const Database& database) : look_(look), database_(database) {}
 
   std::vector<LockFacts> Run() {
-    for (const auto& view : database_.own) AddOwn(view);
+    for (const ledger::ConnectionView* view : database_.Connections()) AddConnection(*view);
     for (const auto& holder : database_.holders) AddHolder(holder);
     for (const auto& waiter : database_.waiters) {
       locks_.push_back(
@@ -20,7 +20,7 @@ class Collector {
   }
 
  private:
-  void AddOwn(const ledger::ConnectionView& view) {
+  void AddConnection(const ledger::ConnectionView& view) {
     const ledger::HeldBits& held = view.held;
     if (held.database != LockMode::kNone) {
       Add(view, Resource::kDatabase, held.database,
@@ -42,7 +42,7 @@ class Collector {
            ledger::Ticks since) {
     LockFacts& lock = locks_.emplace_back();
     lock = {.source = Source::kShim,
-            .pid = look_.pid(),
+            .pid = look_.PidOf(view),
             .view = &view,
             .resource = resource,
             .mode = mode,
@@ -59,7 +59,7 @@ class Collector {
     if (!wanted) return;
     for (int i = 0; i < wanted->count; ++i) {
       locks_.push_back({.source = Source::kShim,
-                        .pid = look_.pid(),
+                        .pid = look_.PidOf(view),
                         .view = &view,
                         .resource = static_cast<Resource>(static_cast<int>(wanted->resource) + i),
                         .mode = wanted->to,

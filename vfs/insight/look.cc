@@ -1,16 +1,15 @@
 #include "insight/look.h"
 
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <memory>
 #include <set>
 
 #include "insight/kernel_view.h"
+#include "insight/pause.h"
 #include "kernel/mounts.h"
 #include "kernel/own_locks.h"
 #include "kernel/process.h"
@@ -19,11 +18,6 @@ namespace lockscope::insight {
 namespace {
 
 using kernel::OpenFiles;
-
-void Pause(long microseconds) {
-  const timespec time{.tv_sec = 0, .tv_nsec = microseconds * 1000};
-  nanosleep(&time, nullptr);
-}
 
 // Reads the beginning of a file; empty where it cannot be read.
 std::vector<std::uint8_t> ReadHead(const std::string& path, const FileId& id, std::size_t bytes,
@@ -125,10 +119,35 @@ void ReadOwnLocks(Database& database) {
   }
 }
 
+void ReadOwn(Database& database, std::int64_t pid) {
+  constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
+  const auto belongs = Belongs(database.path, database.id);
+  ledger::Ledger& ledger = ledger::Ledger::Process();
+  std::optional<KernelHolder> unexplained;
+  for (const long pause_us : kPausesUs) {
+    if (pause_us > 0) Pause(pause_us);
+    const std::uint64_t closings = ledger.Closings();
+    database.slots_before.clear();
+    database.own = ledger.Connections(belongs);
+    for (const auto& view : database.own) database.slots_before.emplace(KeyOf(view), view.slot);
+    ReadOwnLocks(database);
+    database.own = ledger.Connections(belongs);
+    const KernelHolder now = OwnUnexplained(database, pid);
+    // What a connection held that has been closed meanwhile, nobody tells any more.
+    const bool conclusive = now.Nothing() || ledger.Closings() == closings;
+    if (conclusive && unexplained) unexplained->KeepCommon(now);
+    if (conclusive && !unexplained) unexplained = now;
+    if (conclusive && unexplained->Nothing() && NothingIsLost(database, database.own)) break;
+  }
+  database.own_unexplained = unexplained.value_or(KernelHolder{});
+}
+
+}  // namespace
+
 // Whether the kernel knows every lock that the ledger has. They may differ for a moment, between a
 // lock call's return and its recording; a difference that stays is one.
-bool NothingIsLost(const Database& database) {
-  for (const auto& view : database.own) {
+bool NothingIsLost(const Database& database, const std::vector<ledger::ConnectionView>& views) {
+  for (const auto& view : views) {
     for (int offset = 0; offset < kShmLockCount; ++offset) {
       const LockMode mode = view.held.Shm(offset);
       if (mode != LockMode::kNone && database.InKernel(view, ShmResource(offset), mode) == false) {
@@ -143,32 +162,19 @@ bool NothingIsLost(const Database& database) {
   return true;
 }
 
-void ReadOwn(Database& database, std::int64_t pid) {
-  constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
-  const auto belongs = Belongs(database.path, database.id);
-  ledger::Ledger& ledger = ledger::Ledger::Process();
-  std::optional<KernelHolder> unexplained;
-  for (const long pause_us : kPausesUs) {
-    if (pause_us > 0) Pause(pause_us);
-    const std::uint64_t closings = ledger.Closings();
-    database.slots_before.clear();
-    database.own = ledger.Connections(belongs);
-    for (const auto& view : database.own) database.slots_before.emplace(view.info.id, view.slot);
-    ReadOwnLocks(database);
-    database.own = ledger.Connections(belongs);
-    const KernelHolder now = OwnUnexplained(database, pid);
-    // What a connection held that has been closed meanwhile, nobody tells any more.
-    const bool conclusive = now.Nothing() || ledger.Closings() == closings;
-    if (conclusive && unexplained) unexplained->KeepCommon(now);
-    if (conclusive && !unexplained) unexplained = now;
-    if (conclusive && unexplained->Nothing() && NothingIsLost(database)) break;
-  }
-  database.own_unexplained = unexplained.value_or(KernelHolder{});
+// ---- KernelHolder, Database ----
+
+ConnectionKey KeyOf(const ledger::ConnectionView& view) {
+  return {view.process != nullptr ? view.process->instance : 0, view.info.id};
 }
 
-}  // namespace
-
-// ---- KernelHolder, Database ----
+std::vector<const ledger::ConnectionView*> Database::Connections() const {
+  std::vector<const ledger::ConnectionView*> all;
+  all.reserve(own.size() + others.size());
+  for (const auto& view : own) all.push_back(&view);
+  for (const auto& view : others) all.push_back(&view);
+  return all;
+}
 
 bool KernelHolder::Nothing() const {
   return !pending && !reserved && !shared &&
@@ -207,42 +213,124 @@ std::optional<bool> Database::Verified(const ledger::ConnectionView& view, Resou
   return held == false && call.releasing && call.Covers(resource) ? std::nullopt : held;
 }
 
+namespace {
+
+// Exclusive without RESERVED is held on PENDING and SHARED's bytes alone: the last decide.
+// unix-excl write-locks these for whatever level it holds, and nothing else.
+bool OnSharedRange(const ledger::ConnectionView& view, Resource resource, LockMode mode) {
+  const bool excl_vfs = view.info.posix_locks && !view.info.posix_shm_locks;
+  return resource == Resource::kDatabase && (mode == LockMode::kExclusive || excl_vfs);
+}
+
+bool OwnHeld(const ledger::ConnectionView& view, Resource resource, LockMode mode,
+             const std::vector<kernel::PosixLock>& locks) {
+  const ByteRange needed =
+      OnSharedRange(view, resource, mode) ? kSharedRange : ProtocolBytes(resource, mode);
+  const bool write = mode != LockMode::kShared;
+  return std::any_of(locks.begin(), locks.end(), [&](const kernel::PosixLock& lock) {
+    return !lock.waiting && lock.bytes.Contains(needed) && (lock.write || !write);
+  });
+}
+
+bool OtherHeld(const ledger::ConnectionView& view, Resource resource, LockMode mode,
+               const KernelHolder& holder) {
+  if (IsShm(resource)) return holder.shm.at(static_cast<std::size_t>(ShmOffset(resource))) >= mode;
+  if (OnSharedRange(view, resource, mode)) {
+    return mode == LockMode::kShared ? holder.shared : holder.exclusive;
+  }
+  if (mode == LockMode::kReserved) return holder.reserved;
+  return mode == LockMode::kPending ? holder.pending : holder.shared;
+}
+
+// Whether nothing happened to the lock between two copies of its connection's slot.
+bool Unmoved(const ledger::SlotCopy& before, const ledger::SlotCopy& after, Resource resource,
+             LockMode mode) {
+  const auto since = [&](const ledger::SlotCopy& slot) {
+    if (resource == Resource::kWalOpen) return slot.open_since;
+    return IsShm(resource) ? slot.shm_since.at(static_cast<std::size_t>(ShmOffset(resource)))
+                           : slot.database_since.at(ledger::LevelIndex(mode));
+  };
+  // An upgrade and its end in between may have moved the lock to another descriptor.
+  return since(before) == since(after) && before.held == after.held &&
+         before.last_call == after.last_call;
+}
+
+}  // namespace
+
 std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resource resource,
                                        LockMode mode) const {
   const bool shm_lock = IsShm(resource);
   if (shm_lock ? !view.info.posix_shm_locks : !view.info.posix_locks) return std::nullopt;
-  const auto found = own_locks.find(shm_lock ? view.shm : view.info.database);
-  if (found == own_locks.end() || !found->second) return std::nullopt;
-  // Exclusive without RESERVED is held on PENDING and SHARED's bytes alone: the last decide.
-  // unix-excl write-locks these for whatever level it holds, and nothing else.
-  const bool excl_vfs = view.info.posix_locks && !view.info.posix_shm_locks;
-  const bool shared_range =
-      resource == Resource::kDatabase && (mode == LockMode::kExclusive || excl_vfs);
-  const ByteRange needed = shared_range ? kSharedRange : ProtocolBytes(resource, mode);
-  const bool write = mode != LockMode::kShared;
-  const auto& locks = *found->second;
-  const bool held = std::any_of(locks.begin(), locks.end(), [&](const kernel::PosixLock& lock) {
-    return !lock.waiting && lock.bytes.Contains(needed) && (lock.write || !write);
-  });
+  bool held = false;
+  if (view.process == nullptr || view.process->pid == getpid()) {
+    const auto found = own_locks.find(shm_lock ? view.shm : view.info.database);
+    if (found == own_locks.end() || !found->second) return std::nullopt;
+    held = OwnHeld(view, resource, mode, *found->second);
+  } else {
+    // Of a file that has this name no longer, the kernel was not asked.
+    if ((shm_lock ? view.shm : view.info.database) != (shm_lock ? shm : id)) return std::nullopt;
+    if (!kernel_was_asked) return std::nullopt;
+    const auto found = everything_held.find(view.process->pid);
+    held = found != everything_held.end() && OtherHeld(view, resource, mode, found->second);
+    if (!held && !view.process->pid && HeldByVisible(resource)) return std::nullopt;
+  }
   if (held) return true;
   // Lost only if the ledger had the very same lock before the kernel was asked.
-  const auto before = slots_before.find(view.info.id);
-  if (before == slots_before.end()) return std::nullopt;
-  const auto since = [&](const ledger::SlotCopy& slot) {
-    if (resource == Resource::kWalOpen) return slot.open_since;
-    return shm_lock ? slot.shm_since.at(static_cast<std::size_t>(ShmOffset(resource)))
-                    : slot.database_since.at(ledger::LevelIndex(mode));
-  };
-  if (since(before->second) != since(view.slot)) return std::nullopt;
-  // An upgrade and its end in between may have moved the lock to another descriptor.
-  if (before->second.last_call != view.slot.last_call) return std::nullopt;
+  const auto before = slots_before.find(KeyOf(view));
+  if (before == slots_before.end() || !Unmoved(before->second, view.slot, resource, mode)) {
+    return std::nullopt;
+  }
   return false;
+}
+
+// Of several locks on a byte the kernel tells one to who asks: then one that is outside our pid
+// namespace may stand behind it.
+bool Database::HeldByVisible(Resource resource) const {
+  const auto has = [resource](const KernelHolder& holder) {
+    if (resource == Resource::kDatabase) return holder.DatabaseMode() != LockMode::kNone;
+    return holder.shm.at(static_cast<std::size_t>(ShmOffset(resource))) != LockMode::kNone;
+  };
+  const bool visible =
+      std::any_of(everything_held.begin(), everything_held.end(),
+                  [&](const auto& entry) { return entry.first && has(entry.second); });
+  return visible || !own.empty() || has(own_unexplained);
 }
 
 // ---- Look ----
 
 Look::Look()
     : now_(ledger::ClockAnchor::Take()), timeline_(ledger::ProcessAnchor(), now_), pid_(getpid()) {}
+
+namespace {
+
+double NsPerTick(const ledger::ClockAnchor& begin, const ledger::ClockAnchor& now) {
+  return static_cast<double>(now.monotonic_ns - begin.monotonic_ns) /
+         static_cast<double>(now.ticks - begin.ticks);
+}
+
+// Where ages are counted from: our own beginning, or that of the process which began first of all
+// with the same ticks. The longer the line, the better it tells the counter's rate; a command has
+// just begun. Others' word is taken where it agrees with what we have seen ourselves.
+ledger::ClockAnchor OldestAnchor(const std::vector<Database>& databases,
+                                 const ledger::ClockAnchor& now) {
+  constexpr double kTolerance = 0.02;
+  const ledger::ClockAnchor own = ledger::ProcessAnchor();
+  if (own.ticks >= now.ticks || own.monotonic_ns >= now.monotonic_ns) return own;
+  const double rate = NsPerTick(own, now);
+  ledger::ClockAnchor oldest = own;
+  for (const Database& database : databases) {
+    for (const auto& view : database.others) {
+      const ledger::ClockAnchor& anchor = view.process->anchor;
+      if (!view.process->same_ticks || anchor.ticks >= oldest.ticks) continue;
+      if (anchor.monotonic_ns >= oldest.monotonic_ns) continue;
+      const double theirs = NsPerTick(anchor, now);
+      if (theirs > rate * (1 - kTolerance) && theirs < rate * (1 + kTolerance)) oldest = anchor;
+    }
+  }
+  return oldest;
+}
+
+}  // namespace
 
 Look Look::At(const std::vector<std::string>& paths) {
   ledger::PrepareClock();
@@ -252,6 +340,7 @@ Look Look::At(const std::vector<std::string>& paths) {
     Database& database = look.databases_.emplace_back();
     database.path = path;
     ReadFiles(database, before);
+    database.registry = std::make_unique<ledger::RegistryReader>(path, database.id);
   }
   // Descriptors that reading has opened count from here on.
   const OpenFiles open_files = OpenFiles::Scan();
@@ -262,18 +351,21 @@ Look Look::At(const std::vector<std::string>& paths) {
   ReadKernelView(look.databases_, look.pid_, open_files);
   // Ages are told as of the end of the look, so that nothing recorded meanwhile lies in the future.
   look.now_ = ledger::ClockAnchor::Take();
-  look.timeline_ = ledger::Timeline(ledger::ProcessAnchor(), look.now_);
+  look.timeline_ = ledger::Timeline(OldestAnchor(look.databases_, look.now_), look.now_);
   return look;
 }
 
-namespace {
+std::optional<std::int64_t> Look::PidOf(const ledger::ConnectionView& view) const {
+  return view.process != nullptr ? view.process->pid : pid_;
+}
 
-const std::optional<std::string> kOutside = "outside this pid namespace";
-
-}  // namespace
-
-const std::optional<std::string>& Look::ProcessName(std::optional<std::int64_t> pid) const {
-  if (!pid) return kOutside;
+std::optional<std::string> Look::ProcessName(std::optional<std::int64_t> pid,
+                                             const ledger::ConnectionView* view) const {
+  if (!pid) {
+    const bool told = view != nullptr && view->process != nullptr;
+    return told && !view->process->command.empty() ? view->process->command
+                                                   : "outside this pid namespace";
+  }
   const auto found = process_names_.find(*pid);
   if (found != process_names_.end()) return found->second;
   return process_names_.emplace(*pid, kernel::ProcessName(*pid)).first->second;
@@ -287,25 +379,6 @@ std::optional<std::int64_t> Look::AgeMs(ledger::Ticks ticks) const {
 std::optional<std::string> Look::Since(ledger::Ticks ticks) const {
   if (ticks == 0) return std::nullopt;
   return ledger::FormatUtc(timeline_.RealtimeNs(ticks));
-}
-
-namespace {
-
-constinit std::atomic<const HostSqlite*> g_host{nullptr};
-const HostSqlite kUnknown;
-
-}  // namespace
-
-void SetHostSqlite(HostSqlite host) {
-  if (g_host.load() != nullptr) return;
-  auto fresh = std::make_unique<const HostSqlite>(std::move(host));
-  const HostSqlite* nobody = nullptr;
-  if (g_host.compare_exchange_strong(nobody, fresh.get())) (void)fresh.release();  // for life
-}
-
-const HostSqlite& CurrentHostSqlite() {
-  const HostSqlite* host = g_host.load();
-  return host != nullptr ? *host : kUnknown;
 }
 
 }  // namespace lockscope::insight

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "format/database_header.h"
@@ -19,6 +20,7 @@
 #include "kernel/proc_locks.h"
 #include "ledger/clock.h"
 #include "ledger/ledger.h"
+#include "ledger/registry_reader.h"
 #include "model/file_id.h"
 
 namespace lockscope::insight {
@@ -52,6 +54,11 @@ struct KernelWaiter {
   LockMode mode = LockMode::kNone;
 };
 
+// A connection among those of all processes: the instance of its process, 0 for this one, and its
+// number there.
+using ConnectionKey = std::pair<std::uint64_t, std::uint64_t>;
+ConnectionKey KeyOf(const ledger::ConnectionView& view);
+
 struct Database {
   std::string path;
   FileId id;
@@ -64,10 +71,15 @@ struct Database {
   bool wal_mode = false;
   JournalFacts journal;
 
-  std::vector<ledger::ConnectionView> own;  // this process's connections through the shim
-  KernelHolder own_unexplained;             // what this process holds besides, however often asked
-  std::vector<KernelHolder> holders;        // everybody else, and what of ours no shim row explains
+  std::vector<ledger::ConnectionView> own;     // this process's connections through the shim
+  std::vector<ledger::ConnectionView> others;  // those that other processes publish
+  std::unique_ptr<ledger::RegistryReader> registry;  // where they do
+  KernelHolder own_unexplained;       // what this process holds besides, however often asked
+  std::vector<KernelHolder> holders;  // what no connection explains, of whatever process
   std::vector<KernelWaiter> waiters;
+
+  // Own ones first.
+  std::vector<const ledger::ConnectionView*> Connections() const;
 
   // Bytes, as the WAL has them, else as the database's header does: a wal-index that was recovered
   // from an empty WAL knows no page size. 0 where neither does.
@@ -82,9 +94,19 @@ struct Database {
   std::optional<bool> InKernel(const ledger::ConnectionView& view, Resource resource,
                                LockMode mode) const;
 
+  // What Verified() asks.
   std::map<FileId, std::optional<std::vector<kernel::PosixLock>>> own_locks;  // by file
-  std::map<std::uint64_t, ledger::SlotCopy> slots_before;  // by connection: from before own_locks
+  std::map<ConnectionKey, ledger::SlotCopy> slots_before;  // from before the kernel was asked
+  // Of other processes, as the kernel told, by pid; null for all that are outside our namespace.
+  std::map<std::optional<std::int64_t>, KernelHolder> everything_held;
+  bool kernel_was_asked = false;
+
+ private:
+  bool HeldByVisible(Resource resource) const;
 };
+
+// Whether the kernel knows every lock of these connections.
+bool NothingIsLost(const Database& database, const std::vector<ledger::ConnectionView>& views);
 
 class Look {
  public:
@@ -95,8 +117,12 @@ class Look {
   const ledger::Timeline& timeline() const { return timeline_; }
   const ledger::ClockAnchor& now() const { return now_; }
   std::int64_t pid() const { return pid_; }
-  // The command line of a process; looked up once.
-  const std::optional<std::string>& ProcessName(std::optional<std::int64_t> pid) const;
+  // Null outside our pid namespace.
+  std::optional<std::int64_t> PidOf(const ledger::ConnectionView& view) const;
+  // The command line of a process; looked up once. Of one outside our pid namespace, what it told of
+  // itself through its connection `view`, where there is one.
+  std::optional<std::string> ProcessName(std::optional<std::int64_t> pid,
+                                         const ledger::ConnectionView* view = nullptr) const;
   // Milliseconds, and UTC text, of a tick; 0 is no tick.
   std::optional<std::int64_t> AgeMs(ledger::Ticks ticks) const;
   std::optional<std::string> Since(ledger::Ticks ticks) const;
@@ -110,13 +136,5 @@ class Look {
   std::vector<Database> databases_;
   mutable std::map<std::int64_t, std::optional<std::string>> process_names_;
 };
-
-// Process facts that the layer above knows: the SQLite that lockscope runs in.
-struct HostSqlite {
-  std::string version;
-  std::string source_id;
-};
-void SetHostSqlite(HostSqlite host);
-const HostSqlite& CurrentHostSqlite();
 
 }  // namespace lockscope::insight

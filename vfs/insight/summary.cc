@@ -34,7 +34,9 @@ std::optional<std::int64_t> ProcessAgeMs(std::int64_t pid) {
   return age_ms >= 0 ? std::optional(age_ms) : std::nullopt;
 }
 
-bool Used(const Database& database) { return !database.holders.empty() || !database.own.empty(); }
+bool Used(const Database& database) {
+  return !database.holders.empty() || !database.Connections().empty();
+}
 
 }  // namespace
 
@@ -90,9 +92,11 @@ std::string HumanMicros(std::int64_t us) {
 }
 
 std::string DescribeHolder(const Look& look, const LockFacts& lock) {
-  if (!lock.pid) return "a process outside this pid namespace";
-  std::string text = "pid " + std::to_string(*lock.pid);
-  if (const auto& name = look.ProcessName(lock.pid)) text += " (" + *name + ")";
+  std::string text = "a process outside this pid namespace";
+  if (lock.pid) text = "pid " + std::to_string(*lock.pid);
+  if (lock.pid || lock.view != nullptr) {
+    if (const auto name = look.ProcessName(lock.pid, lock.view)) text += " (" + *name + ")";
+  }
   if (lock.view != nullptr) text += ", connection " + std::to_string(lock.view->info.id);
   return text;
 }

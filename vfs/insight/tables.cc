@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
+#include <utility>
 
 #include "insight/blocker_table.h"
 #include "insight/connections.h"
@@ -9,7 +11,9 @@
 #include "insight/snapshots.h"
 #include "insight/table.h"
 #include "ledger/barrier_board.h"
+#include "ledger/registry.h"
 #include "model/result_name.h"
+#include "settings/settings.h"
 
 namespace lockscope::insight {
 namespace {
@@ -32,13 +36,31 @@ Value AutocommitOf(const ledger::ConnectionView* view) {
 
 // The columns that every table of connections begins with, for one lock.
 Row CommonColumns(const Look& look, const Database& database, const LockFacts& lock) {
-  return RowOf(Text(database.path), Maybe(lock.pid), Opt(look.ProcessName(lock.pid)),
+  return RowOf(Text(database.path), Maybe(lock.pid), Opt(look.ProcessName(lock.pid, lock.view)),
                ConnectionNumber(lock.view), Opt(look.Since(lock.since)),
                Maybe(look.AgeMs(lock.since)), Opt(lock.sql), Text(Name(lock.source)));
 }
 
 void Append(Row& row, Row more) {
   row.insert(row.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+// Whose row it is, of a process that tells of itself.
+struct Teller {
+  std::optional<std::int64_t> pid;
+  std::optional<std::string> process;
+};
+
+// `process` null: ours.
+Teller TellerOf(const Look& look, const Database& database, const ledger::ProcessFacts* process) {
+  if (process == nullptr) return {look.pid(), look.ProcessName(look.pid())};
+  // By its locks the kernel may have told which of our pid namespace's processes it is.
+  for (const ledger::ConnectionView& view : database.others) {
+    if (view.process->instance != process->instance) continue;
+    return {view.process->pid, look.ProcessName(view.process->pid, &view)};
+  }
+  if (process->pid) return {process->pid, look.ProcessName(process->pid)};
+  return {std::nullopt, process->command};
 }
 
 // ---- lockscope_connections ----
@@ -50,25 +72,65 @@ constexpr std::array kConnectionColumns = {
     String("pid_start"),   Integer("thread"),        String("application"),
     String("vfs"),         String("sqlite_version"), String("sqlite_source_id"),
     String("state"),       String("journal_mode"),   Integer("autocommit"),
-    Integer("busy_count"), String("last_busy")};
+    Integer("busy_count"), String("last_busy"),      String("registry")};
+
+Value Known(const std::string& text) { return text.empty() ? Null() : Text(text); }
+
+// Of a connection, its process.
+struct Program {
+  std::string application;
+  std::string sqlite_version;
+  std::string sqlite_source_id;
+};
+
+Program ProgramOf(const ledger::ConnectionView* view) {
+  if (view == nullptr) return {};
+  if (view->process != nullptr) {
+    return {view->process->application, view->process->sqlite_version,
+            view->process->sqlite_source_id};
+  }
+  const ledger::HostSqlite& host = ledger::CurrentHostSqlite();
+  return {settings::Application().value_or(""), host.version, host.source_id};
+}
+
+// Whether other processes see it, or why they do not; of a process that only the kernel knows, why
+// its connections could not be seen if it published any.
+Value RegistryOf(const Database& database, const ledger::ConnectionView* view) {
+  if (view == nullptr) {
+    const std::string& why = database.registry->unavailable();
+    return why.empty() ? Null() : Text("unavailable: " + why);
+  }
+  const std::string& why = view->info.private_because;
+  if (!why.empty()) return Text("private: " + why);
+  if (view->process == nullptr && settings::HiddenByProcess()) {
+    return Text("private: as the setting 'registry' has it");
+  }
+  return Text("shared");
+}
+
+Row ConnectionRow(const Look& look, const Database& database, const ConnectionFacts& facts) {
+  const ledger::ConnectionView* view = facts.view;
+  const Program program = ProgramOf(view);
+  Row row = RowOf(Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid, view)),
+                  ConnectionNumber(view), Opt(look.Since(facts.since)),
+                  Maybe(look.AgeMs(facts.since)), Opt(facts.sql),
+                  Text(Name(view != nullptr ? Source::kShim : Source::kKernel)));
+  Append(row,
+         RowOf(view != nullptr ? Opt(look.Since(view->info.opened)) : Null(), Opt(facts.pid_start),
+               view != nullptr ? Int(view->info.thread) : Null(), Known(program.application),
+               view != nullptr ? Text(view->info.vfs) : Null(), Known(program.sqlite_version),
+               Known(program.sqlite_source_id), Text(Name(facts.state)), Opt(facts.journal_mode),
+               AutocommitOf(view), view != nullptr ? Int(view->slot.busy_count) : Null(),
+               view != nullptr ? Opt(look.Since(view->slot.last_busy)) : Null(),
+               RegistryOf(database, view)));
+  return row;
+}
 
 Rows ConnectionRows(const Look& look, const Asker&) {
   Rows rows;
   for (const Database& database : look.databases()) {
     for (const ConnectionFacts& facts : CollectConnections(look, database)) {
-      const ledger::ConnectionView* view = facts.view;
-      const HostSqlite host = view != nullptr ? CurrentHostSqlite() : HostSqlite{};
-      const auto known = [](const std::string& text) { return text.empty() ? Null() : Text(text); };
-      rows.push_back(RowOf(
-          Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid)),
-          ConnectionNumber(view), Opt(look.Since(facts.since)), Maybe(look.AgeMs(facts.since)),
-          Opt(facts.sql), Text(Name(view != nullptr ? Source::kShim : Source::kKernel)),
-          view != nullptr ? Opt(look.Since(view->info.opened)) : Null(), Opt(facts.pid_start),
-          view != nullptr ? Int(view->info.thread) : Null(), Null(),
-          view != nullptr ? Text(view->info.vfs) : Null(), known(host.version),
-          known(host.source_id), Text(Name(facts.state)), Opt(facts.journal_mode),
-          AutocommitOf(view), view != nullptr ? Int(view->slot.busy_count) : Null(),
-          view != nullptr ? Opt(look.Since(view->slot.last_busy)) : Null()));
+      rows.push_back(ConnectionRow(look, database, facts));
     }
   }
   return rows;
@@ -118,7 +180,8 @@ Rows SnapshotRows(const Look& look, const Asker& asker) {
     const auto locks = CollectLocks(look, database);
     for (const Snapshot& snapshot : CollectSnapshots(look, database, locks)) {
       const ledger::ConnectionView* view = snapshot.lock.view;
-      const bool asks = view != nullptr && std::count(asker.connections.begin(),
+      const bool ours = view != nullptr && view->process == nullptr;
+      const bool asks = ours && std::count(asker.connections.begin(),
                                                       asker.connections.end(), view->info.id) > 0;
       Row row = CommonColumns(look, database, snapshot.lock);
       Append(row,
@@ -225,23 +288,47 @@ std::string PathsAsJson(const std::vector<BarrierMember>& members) {
   return JsonStrings(paths);
 }
 
+struct ShownBarrier {
+  const ledger::BarrierNotice& notice;
+  const std::string& database;
+  std::optional<std::int64_t> pid;
+  std::optional<std::string> process;
+  std::uint64_t connection;
+};
+
+Row BarrierRow(const Look& look, const ShownBarrier& barrier) {
+  const ledger::BarrierNotice& notice = barrier.notice;
+  Value expires = Null();
+  if (notice.expires_monotonic_ns != 0) {
+    const auto from_now = static_cast<std::int64_t>(notice.expires_monotonic_ns -
+                                                    look.now().monotonic_ns);
+    expires = Text(ledger::FormatUtc(look.now().realtime_ns + from_now));
+  }
+  return RowOf(Text(barrier.database), Maybe(barrier.pid), Opt(barrier.process),
+               Int(barrier.connection), Opt(look.Since(notice.since)),
+               Maybe(look.AgeMs(notice.since)), Null(), Text(Name(Source::kShim)),
+               Text(notice.token), Known(notice.label), Text(notice.kind),
+               notice.members.empty() ? Null() : Text(PathsAsJson(notice.members)),
+               std::move(expires), Text(Name(notice.state)));
+}
+
 Rows BarrierRows(const Look& look, const Asker&) {
   Rows rows;
   for (const ledger::BarrierNotice& notice : ledger::BarrierBoard::Process().All()) {
     const BarrierMember* member = MemberLookedAt(look, notice);
     if (member == nullptr) continue;
-    Value expires = Null();
-    if (notice.expires_monotonic_ns != 0) {
-      const auto from_now = static_cast<std::int64_t>(notice.expires_monotonic_ns) -
-                            static_cast<std::int64_t>(look.now().monotonic_ns);
-      expires = Text(ledger::FormatUtc(look.now().realtime_ns + from_now));
+    rows.push_back(BarrierRow(look, {notice, member->path, look.pid(),
+                                     look.ProcessName(look.pid()), member->connection}));
+  }
+  // Of another process each private connection tells of the whole barrier.
+  std::set<std::pair<std::uint64_t, std::string>> told;
+  for (const Database& database : look.databases()) {
+    for (const ledger::BarrierView& view : database.registry->Barriers()) {
+      if (!told.emplace(view.process->instance, view.notice.token).second) continue;
+      const Teller teller = TellerOf(look, database, view.process.get());
+      rows.push_back(BarrierRow(
+          look, {view.notice, database.path, teller.pid, teller.process, view.connection}));
     }
-    rows.push_back(RowOf(Text(member->path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-                         Int(member->connection), Opt(look.Since(notice.since)),
-                         Maybe(look.AgeMs(notice.since)), Null(), Text(Name(Source::kShim)),
-                         Text(notice.token), notice.label.empty() ? Null() : Text(notice.label),
-                         Text(notice.kind), Text(PathsAsJson(notice.members)), std::move(expires),
-                         Text(Name(notice.state))));
   }
   return rows;
 }
@@ -261,33 +348,42 @@ ledger::DatabaseFilter Of(const Database& database) {
 }
 
 struct TimedRow {
-  ledger::Ticks at;
+  std::uint64_t monotonic_ns;
   Row row;
 };
 
-void AddEvents(const Look& look, const Database& database, std::vector<TimedRow>& rows) {
-  for (const auto& connection : ledger::Ledger::Process().Events(Of(database))) {
-    for (const auto& recorded : connection.events) {
-      const Event& event = recorded.event;
-      const bool measured = recorded.duration_ticks != ledger::kNotMeasured;
-      rows.push_back(
-          {recorded.at,
-           RowOf(Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-                 Int(connection.info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
-                 Opt(look.Since(recorded.at)), Int(look.timeline().MonotonicNs(recorded.at)),
-                 Text(Name(event.operation)), Text(event.ResourceName()), Text(Name(event.from)),
-                 Text(Name(event.to)), Text(ResultName(event.result)),
-                 measured ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
-                 Int(connection.lost))});
-    }
+void AddEvents(const Look& look, const Database& database, const ledger::ConnectionEvents& events,
+               std::vector<TimedRow>& rows) {
+  const Teller teller = TellerOf(look, database, events.process.get());
+  for (const ledger::RecordedEvent& recorded : events.events) {
+    const Event& event = recorded.event;
+    const bool measured = recorded.duration_ticks != ledger::kNotMeasured;
+    const bool timed = recorded.at != 0;
+    const std::uint64_t at_ns = timed ? look.timeline().MonotonicNs(recorded.at) : 0;
+    rows.push_back(
+        {at_ns,
+         RowOf(Text(database.path), Maybe(teller.pid), Opt(teller.process), Int(events.info.id),
+               Text(Name(Source::kShim)), Int(recorded.number + 1), Opt(look.Since(recorded.at)),
+               timed ? Int(at_ns) : Null(), Text(Name(event.operation)), Text(event.ResourceName()),
+               Text(Name(event.from)), Text(Name(event.to)), Text(ResultName(event.result)),
+               measured && timed ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
+               Int(events.lost))});
   }
 }
 
 Rows EventRows(const Look& look, const Asker&) {
   std::vector<TimedRow> timed;
-  for (const Database& database : look.databases()) AddEvents(look, database, timed);
-  std::stable_sort(timed.begin(), timed.end(),
-                   [](const TimedRow& a, const TimedRow& b) { return a.at < b.at; });
+  for (const Database& database : look.databases()) {
+    for (const auto& events : ledger::Ledger::Process().Events(Of(database))) {
+      AddEvents(look, database, events, timed);
+    }
+    for (const auto& events : database.registry->Events()) {
+      AddEvents(look, database, events, timed);
+    }
+  }
+  std::stable_sort(timed.begin(), timed.end(), [](const TimedRow& a, const TimedRow& b) {
+    return a.monotonic_ns < b.monotonic_ns;
+  });
   Rows rows;
   rows.reserve(timed.size());
   for (TimedRow& entry : timed) rows.push_back(std::move(entry.row));
@@ -314,23 +410,33 @@ void AppendPercentiles(const Look& look, const ledger::HistogramCounts& counts, 
                     micros(counts.max)));
 }
 
+using StatKinds = std::array<ledger::StatCounts, ledger::kStatKinds>;
+
+void AddStats(const Look& look, const Database& database, const Teller& teller,
+              const StatKinds& kinds, Rows& rows) {
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const ledger::StatCounts& counts = kinds.at(i);
+    if (counts.Empty()) continue;
+    const ledger::StatKind kind = ledger::StatKindOf(i);
+    Row row = RowOf(Text(database.path), Maybe(teller.pid), Opt(teller.process),
+                    Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
+                    Int(counts.acquired), Int(counts.released), Int(counts.refused));
+    AppendPercentiles(look, counts.wait, row);
+    AppendPercentiles(look, counts.hold, row);
+    rows.push_back(std::move(row));
+  }
+}
+
 Rows StatRows(const Look& look, const Asker&) {
   Rows rows;
   for (const Database& database : look.databases()) {
-    std::array<ledger::StatCounts, ledger::kStatKinds> kinds{};
+    StatKinds own{};
     for (const auto& stats : ledger::Ledger::Process().Stats(Of(database))) {
-      for (std::size_t i = 0; i < kinds.size(); ++i) kinds.at(i).Merge(stats.kinds.at(i));
+      for (std::size_t i = 0; i < own.size(); ++i) own.at(i).Merge(stats.kinds.at(i));
     }
-    for (std::size_t i = 0; i < kinds.size(); ++i) {
-      const ledger::StatCounts& counts = kinds.at(i);
-      if (counts.Empty()) continue;
-      const ledger::StatKind kind = ledger::StatKindOf(i);
-      Row row = RowOf(Text(database.path), Int(look.pid()), Opt(look.ProcessName(look.pid())),
-                      Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
-                      Int(counts.acquired), Int(counts.released), Int(counts.refused));
-      AppendPercentiles(look, counts.wait, row);
-      AppendPercentiles(look, counts.hold, row);
-      rows.push_back(std::move(row));
+    AddStats(look, database, TellerOf(look, database, nullptr), own, rows);
+    for (const auto& stats : database.registry->Stats()) {
+      AddStats(look, database, TellerOf(look, database, stats.process.get()), stats.kinds, rows);
     }
   }
   return rows;

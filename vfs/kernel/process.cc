@@ -1,9 +1,12 @@
 #include "kernel/process.h"
 
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <limits>
 
 #include "kernel/proc_text.h"
@@ -49,24 +52,6 @@ bool IsControl(std::string_view character) {
   return lead == 0xc2 && ByteAt(character, 1) < 0xa0;
 }
 
-// At most kProcessNameChars characters of `text`, fit to be shown.
-std::string Printable(std::string_view text) {
-  std::string shown;
-  for (std::size_t chars = 0; chars < kProcessNameChars && !text.empty(); ++chars) {
-    const std::size_t length = Utf8Length(text);
-    const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
-    if (character.front() == '\0') {
-      shown += ' ';
-    } else if (length == 0 || IsControl(character)) {
-      shown += '?';
-    } else {
-      shown += character;
-    }
-    text.remove_prefix(character.size());
-  }
-  return shown;
-}
-
 std::string_view WithoutTrailing(std::string_view text, char last) {
   while (text.ends_with(last)) text.remove_suffix(1);
   return text;
@@ -86,7 +71,30 @@ std::optional<std::uint64_t> TicksToNs(std::uint64_t ticks) {
   return ticks * ns_per_tick;
 }
 
+std::optional<std::uint64_t> NamespaceAt(const std::string& path) {
+  struct stat facts {};
+  if (stat(path.c_str(), &facts) != 0) return std::nullopt;
+  return facts.st_ino;
+}
+
 }  // namespace
+
+std::string Printable(std::string_view text) {
+  std::string shown;
+  for (std::size_t chars = 0; chars < kProcessNameChars && !text.empty(); ++chars) {
+    const std::size_t length = Utf8Length(text);
+    const std::string_view character = text.substr(0, std::max<std::size_t>(length, 1));
+    if (character.front() == '\0') {
+      shown += ' ';
+    } else if (length == 0 || IsControl(character)) {
+      shown += '?';
+    } else {
+      shown += character;
+    }
+    text.remove_prefix(character.size());
+  }
+  return shown;
+}
 
 std::optional<std::string> ProcessName(std::int64_t pid) {
   if (pid <= 0) return std::nullopt;
@@ -109,6 +117,34 @@ std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
   for (int field = 3; field < 22; ++field) TakeField(rest);
   const auto ticks = ParseNumber<std::uint64_t>(TakeField(rest));
   return ticks ? TicksToNs(*ticks) : std::nullopt;
+}
+
+std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid) {
+  return NamespaceAt(ProcPath(pid, "ns/pid"));
+}
+
+std::optional<std::uint64_t> OwnPidNamespace() { return NamespaceAt("/proc/self/ns/pid"); }
+
+std::optional<std::int64_t> InnermostPid(std::int64_t pid) {
+  const auto status = ReadProcText(ProcPath(pid, "status"));
+  if (!status) return std::nullopt;
+  std::string_view rest = *status;
+  while (!rest.empty()) {
+    std::string_view line = TakeLine(rest);
+    if (TakeField(line) != "NSpid:") continue;
+    std::optional<std::int64_t> innermost;
+    while (true) {
+      const std::string_view field = TakeField(line);
+      if (field.empty()) return innermost;
+      innermost = ParseNumber<std::int64_t>(field);
+    }
+  }
+  return std::nullopt;
+}
+
+bool MayExist(std::int64_t pid) {
+  if (pid <= 0 || pid > std::numeric_limits<pid_t>::max()) return false;
+  return kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH;
 }
 
 std::optional<std::int64_t> OwnPidInProc() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace lockscope::kernel {
 
@@ -24,5 +25,22 @@ std::optional<std::string> ProcessName(std::int64_t pid);
 // When the process started: nanoseconds on CLOCK_BOOTTIME (field 22 of /proc/PID/stat), cut to
 // whole clock ticks, usually 10 ms. Null as above.
 std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid);
+
+// The inode that names the pid namespace of a process (/proc/PID/ns/pid). Null where that cannot be
+// seen: another user's process, no /proc.
+std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid);
+// Of this process.
+std::optional<std::uint64_t> OwnPidNamespace();
+
+// A process's number in its own, innermost pid namespace (NSpid in /proc/PID/status). Null where
+// that cannot be read.
+std::optional<std::int64_t> InnermostPid(std::int64_t pid);
+
+// False only where there is certainly no process of this number in our pid namespace.
+bool MayExist(std::int64_t pid);
+
+// At most kProcessNameChars characters of a text that anybody may have written, fit to be shown: as
+// ProcessName() tells.
+std::string Printable(std::string_view text);
 
 }  // namespace lockscope::kernel

@@ -4,6 +4,7 @@
 #include <array>
 #include <mutex>
 
+#include "ledger/ledger.h"
 #include "model/fork_safe_mutex.h"
 
 namespace lockscope::ledger {
@@ -33,16 +34,34 @@ BarrierBoard& BarrierBoard::Process() {
 
 void BarrierBoard::ForgetInChild() { Process().notices_.clear(); }
 
+namespace {
+
+// Not under this board's mutex, which comes after the ledger's.
+void TellOthers(const BarrierNotice& notice) {
+  for (const BarrierNotice::Member& member : notice.members) {
+    Ledger::Process().NoteBarrier(member.connection, notice);
+  }
+}
+
+}  // namespace
+
 void BarrierBoard::Post(BarrierNotice notice) {
+  TellOthers(notice);
   const std::lock_guard lock(Mutex());
   notices_.push_back(std::move(notice));
 }
 
 void BarrierBoard::SetState(const std::string& token, BarrierState state) {
-  const std::lock_guard lock(Mutex());
-  for (BarrierNotice& notice : notices_) {
-    if (notice.token == token) notice.state = state;
+  std::vector<BarrierNotice> changed;
+  {
+    const std::lock_guard lock(Mutex());
+    for (BarrierNotice& notice : notices_) {
+      if (notice.token != token) continue;
+      notice.state = state;
+      changed.push_back(notice);
+    }
   }
+  for (const BarrierNotice& notice : changed) TellOthers(notice);
 }
 
 void BarrierBoard::Remove(const std::string& token) {

@@ -89,6 +89,10 @@ ClockAnchor ClockAnchor::Take() {
   return best;
 }
 
+TickSource CurrentTickSource() noexcept {
+  return clock_internal::g_use_tsc ? TickSource::kTsc : TickSource::kCoarse;
+}
+
 const ClockAnchor& ProcessAnchor() { return g_anchor; }
 
 Timeline::Timeline(const ClockAnchor& begin, const ClockAnchor& now) : begin_(begin), now_(now) {}

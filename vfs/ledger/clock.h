@@ -22,8 +22,13 @@ extern bool g_use_tsc __attribute__((visibility("hidden")));  // written once, b
 [[gnu::cold]] Ticks CoarseNow() noexcept;
 }  // namespace clock_internal
 
+enum class TickSource : std::uint8_t { kCoarse = 1, kTsc = 2 };
+
 // Chooses the source of ticks. Called before the first registration; later calls do nothing.
 void PrepareClock();
+
+// What PrepareClock() chose. Ticks of processes with the same source are on one scale.
+TickSource CurrentTickSource() noexcept;
 
 inline Ticks Now() noexcept {
 #if defined(__x86_64__)

@@ -33,7 +33,15 @@ constexpr std::uint8_t Without(std::uint8_t bits, std::uint8_t mask) {
 // up.
 constexpr Ticks kGivenUpTicks = Ticks{1} << 32;
 
+
 }  // namespace
+
+ConnectionRecord& Connection::Nobodys() noexcept {
+  static constinit ConnectionRecord record;
+  return record;
+}
+
+Connection::Connection() noexcept : record_(&Nobodys()) {}
 
 const char* Name(JournalMode mode) {
   static constexpr std::array<const char*, 6> kNames = {"delete", "truncate", "persist",
@@ -44,8 +52,8 @@ const char* Name(JournalMode mode) {
 // REQUIRES: an Update is under way.
 inline void Connection::Publish(std::uint64_t held, const CallContext& context,
                                 Ticks now) noexcept {
-  record_.slot.words.held.Store(hot::WithAutocommit(held, context.autocommit));
-  record_.slot.words.last_call.Store(now);
+  record().slot.words.held.Store(hot::WithAutocommit(held, context.autocommit));
+  record().slot.words.last_call.Store(now);
 }
 
 // REQUIRES: an Update is under way.
@@ -57,7 +65,7 @@ inline void Connection::TakeSql(SqlSlot slot, const StatementText* statement) no
 // REQUIRES: an Update is under way.
 void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept {
   const auto index = static_cast<std::size_t>(slot);
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   if (statement == nullptr || !statement->known()) {
     sql_id_[index] = 0;
     words.sql_bytes[index].Store(0);
@@ -76,7 +84,7 @@ void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept 
 // ---- refusals and waits ----
 
 void Connection::ReviewWait(Ticks now, const CallContext& context) noexcept {
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   const bool same_statement = context.statement_number != 0
                                   ? context.statement_number == want_statement_
                                   : now - words.want_last.Own() < kGivenUpTicks;
@@ -84,7 +92,7 @@ void Connection::ReviewWait(Ticks now, const CallContext& context) noexcept {
 }
 
 void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept {
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   const auto wanted = Event::Unpack(words.want.Own());
   if (!wanted) return;
   const int first = static_cast<int>(resource);
@@ -95,19 +103,19 @@ void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now)
                             mode == LockMode::kShared && wanted->to == LockMode::kShared;
   if (!covers && !another_slot) return;
   const Ticks since = words.want_since.Own();
-  record_.stats.wait(StatIndex(wanted->resource, wanted->to)).Record(now > since ? now - since : 0);
+  record().stats.wait(StatIndex(wanted->resource, wanted->to)).Record(now > since ? now - since : 0);
   ForgetWait();
 }
 
 void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
                          const CallContext& context) noexcept {
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   for (int i = 0; i < wanted.count; ++i) {
     const auto resource = static_cast<Resource>(static_cast<int>(wanted.resource) + i);
-    record_.stats.counters(StatIndex(resource, wanted.to)).refused.Add(1);
+    record().stats.counters(StatIndex(resource, wanted.to)).refused.Add(1);
   }
   {
-    const Update update(record_.slot.sequence);
+    const Update update(record().slot.sequence);
     words.busy_count.Add(1);
     words.last_busy.Store(now);
     const auto pending = Event::Unpack(words.want.Own());
@@ -128,9 +136,9 @@ void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
     Publish(words.held.Own(), context, now);
   }
   if (duration == kNotMeasured) {
-    record_.ring.Append(wanted.Pack(), now);
+    record().ring.Append(wanted.Pack(), now);
   } else {
-    record_.ring.AppendMeasured(wanted.Pack(), now, duration);
+    record().ring.AppendMeasured(wanted.Pack(), now, duration);
   }
 }
 
@@ -144,15 +152,15 @@ void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& co
     EndWait(Resource::kDatabase, 1, level, now);
   }
   if (level > before) {
-    const Update update(record_.slot.sequence);
+    const Update update(record().slot.sequence);
     bits.database = level;
     bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(level));
-    record_.slot.words.database_since[LevelIndex(level)].Store(now);
+    record().slot.words.database_since[LevelIndex(level)].Store(now);
     TakeSql(SqlSlot::kDatabase, context.statement);
     Publish(bits.Pack(), context, now);
   }
   if (level > before) CountGrant(Resource::kDatabase, level);
-  record_.ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
+  record().ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
                       now);
 }
 
@@ -162,10 +170,10 @@ void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result, T
   const LockMode before = bits.database;
   if (HasRefusal()) ReviewWait(now, context);
   if (actual > before) {
-    const Update update(record_.slot.sequence);
+    const Update update(record().slot.sequence);
     bits.database = actual;
     bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(actual));
-    record_.slot.words.database_since[LevelIndex(actual)].Store(now);
+    record().slot.words.database_since[LevelIndex(actual)].Store(now);
     TakeSql(SqlSlot::kDatabase, context.statement);
     Publish(bits.Pack(), context, now);
   }
@@ -182,7 +190,7 @@ void Connection::ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) n
        {LockMode::kExclusive, LockMode::kPending, LockMode::kReserved, LockMode::kShared}) {
     if (released <= level || !held.Holds(released)) continue;
     CountRelease(Resource::kDatabase, released,
-                 record_.slot.words.database_since[LevelIndex(released)].Own(), now);
+                 record().slot.words.database_since[LevelIndex(released)].Own(), now);
     held.database_levels = Without(held.database_levels, Bit(released));
   }
   held.database = level;
@@ -196,10 +204,10 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
     ReviewWait(now, context);
   if (level < before) {
     ReleaseLevelsAbove(level, bits, now);
-    const Update update(record_.slot.sequence);
+    const Update update(record().slot.sequence);
     Publish(bits.Pack(), context, now);
   }
-  record_.ring.Append(Event{.operation = Operation::kUnlock,
+  record().ring.Append(Event{.operation = Operation::kUnlock,
                             .from = before,
                             .to = level,
                             .result = static_cast<std::uint16_t>(result)}
@@ -208,7 +216,7 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
 }
 
 void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept {
-  record_.ring.Append(Event{.operation = Operation::kCheckReserved,
+  record().ring.Append(Event{.operation = Operation::kCheckReserved,
                             .from = held().database,
                             .to = reserved ? LockMode::kReserved : LockMode::kNone,
                             .result = static_cast<std::uint16_t>(result)}
@@ -225,11 +233,11 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
     ReviewWait(now, context);
     EndWait(resource, count, mode, now);
   }
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   const bool shared = mode == LockMode::kShared;
   const bool read_slot = IsReadSlot(resource);
   {
-    const Update update(record_.slot.sequence);
+    const Update update(record().slot.sequence);
     for (int i = offset; i < offset + count; ++i) {
       words.shm_since[static_cast<std::size_t>(i)].Store(now);
     }
@@ -243,7 +251,7 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
     Publish(words.held.Own() | ShmBits(offset, count, mode), context, now);
   }
   for (int i = offset; i < offset + count; ++i) CountGrant(ShmResource(i), mode);
-  record_.ring.Append(Event{.operation = Operation::kShmLock,
+  record().ring.Append(Event{.operation = Operation::kShmLock,
                             .resource = resource,
                             .count = static_cast<std::uint8_t>(count),
                             .to = mode}
@@ -270,19 +278,19 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
   // A checkpoint that was refused a slot goes on without, or ends: with its lock its waiting is
   // over.
   if (mode == LockMode::kExclusive && ShmResource(offset) == Resource::kWalCheckpoint) ForgetWait();
-  auto& words = record_.slot.words;
+  auto& words = record().slot.words;
   const LockMode before = held().Shm(offset);
   if (result == 0) {
     const std::uint64_t all = words.held.Own();
     {
-      const Update update(record_.slot.sequence);
+      const Update update(record().slot.sequence);
       Publish(all & ~ShmBits(offset, count), context, now);
     }
     for (int i = offset; i < offset + count; ++i) {
       if ((all & ShmBits(i, 1)) != 0) ReleaseShm(i, mode, now);
     }
   }
-  record_.ring.Append(Event{.operation = Operation::kShmUnlock,
+  record().ring.Append(Event{.operation = Operation::kShmUnlock,
                             .resource = ShmResource(offset),
                             .count = static_cast<std::uint8_t>(count),
                             .from = before,
@@ -293,17 +301,17 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
 
 void Connection::ReleaseShm(int offset, LockMode mode, Ticks now) noexcept {
   CountRelease(ShmResource(offset), mode,
-               record_.slot.words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
+               record().slot.words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
 }
 
 void Connection::ShmMapped(Ticks now) noexcept {
   {
-    const Update update(record_.slot.sequence);
-    record_.slot.words.open_since.Store(now);
-    record_.slot.words.held.Store(record_.slot.words.held.Own() | kHeldWalOpen);
+    const Update update(record().slot.sequence);
+    record().slot.words.open_since.Store(now);
+    record().slot.words.held.Store(record().slot.words.held.Own() | kHeldWalOpen);
   }
   CountGrant(Resource::kWalOpen, LockMode::kShared);
-  record_.ring.Append(
+  record().ring.Append(
       Event{
           .operation = Operation::kShmMap, .resource = Resource::kWalOpen, .to = LockMode::kShared}
           .Pack(),
@@ -323,11 +331,11 @@ void Connection::ShmUnmapped(Ticks now) noexcept {
   bits.shm_exclusive = 0;
   bits.wal_open = false;
   {
-    const Update update(record_.slot.sequence);
-    record_.slot.words.held.Store(bits.Pack());
+    const Update update(record().slot.sequence);
+    record().slot.words.held.Store(bits.Pack());
   }
-  CountRelease(Resource::kWalOpen, LockMode::kShared, record_.slot.words.open_since.Own(), now);
-  record_.ring.Append(Event{.operation = Operation::kShmUnmap,
+  CountRelease(Resource::kWalOpen, LockMode::kShared, record().slot.words.open_since.Own(), now);
+  record().ring.Append(Event{.operation = Operation::kShmUnmap,
                             .resource = Resource::kWalOpen,
                             .from = LockMode::kShared}
                           .Pack(),
@@ -339,22 +347,35 @@ void Connection::ReleaseEverything(Ticks now) noexcept {
   if (held().database != LockMode::kNone) DatabaseUnlocked(LockMode::kNone, 0, now, CallContext{});
 }
 
-// REQUIRES: no reader is inside record_ (the ledger's mutex is held) and no writer uses it.
+// REQUIRES: no writer uses it.
 void Connection::Reset() {
   want_statement_ = 0;
   sql_id_.fill(0);
-  journal_mode_.store(JournalMode::kDelete);
-  {
-    const Update update(record_.slot.sequence);
-    auto* words = reinterpret_cast<Word*>(&record_.slot.words);
-    constexpr std::size_t kHead = kSlotWords - kSqlSlots * kSqlWords;
-    for (std::size_t i = 0; i < kHead; ++i) words[i].Store(0);  // texts of 0 bytes need no clearing
-  }
-  record_.ring.Clear();
-  record_.stats.Clear();
   info_ = ConnectionInfo{};
   shm_ = FileId{};
   wal_index_ = nullptr;
+}
+
+void ConnectionRecord::Clear() {
+  const auto zero = [](void* words, std::size_t count) {
+    auto* word = static_cast<Word*>(words);
+    for (std::size_t i = 0; i < count; ++i) word[i].Store(0);
+  };
+  {
+    const Update update(identity.sequence);
+    zero(&identity.words, sizeof identity.words / sizeof(Word));
+  }
+  {
+    const Update update(barrier.sequence);
+    barrier.words.present.Store(0);
+  }
+  {
+    const Update update(slot.sequence);
+    constexpr std::size_t kHead = kSlotWords - kSqlSlots * kSqlWords;
+    zero(&slot.words, kHead);  // texts of 0 bytes need no clearing
+  }
+  ring.Clear();
+  stats.Clear();
 }
 
 }  // namespace lockscope::ledger

@@ -4,19 +4,23 @@
 // connection; SQLite lets only one be. Everything they write is in Words, readable from any thread.
 // They take no mutex, make no system call, allocate nothing and never fail.
 //
-// Owner: the Ledger. A Connection is never deallocated: after Ledger::Close() it stays readable
-// (its events are history) until it is used again for another database.
+// Owner: the Ledger. A Connection is never deallocated, since a thread may still sleep for one that
+// is closed; it is used again for another database. Its record lies in the registry, where other
+// processes read it, or in memory of its own, or, while it has no database, in memory that is
+// nobody's.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "ledger/clock.h"
 #include "ledger/connection_slot.h"
 #include "ledger/event_ring.h"
+#include "ledger/identity.h"
 #include "ledger/lock_stats.h"
 #include "ledger/statement_text.h"
 #include "model/event.h"
@@ -24,11 +28,17 @@
 
 namespace lockscope::ledger {
 
-// The part that lockscope publishes: fixed layout, no pointers.
+// The part that lockscope publishes: fixed layout, no pointers. All zeros is a record of nobody.
 struct ConnectionRecord {
+  // These two together, so that another process reads them at once.
+  Published<IdentityLayout> identity;
   ConnectionSlot slot;
   EventRing ring;
   LockStats stats;
+  Published<BarrierNoteLayout> barrier;
+
+  // Makes it nobody's. REQUIRES: no writer uses it.
+  void Clear();
 };
 
 // What is known of a connection when it is opened. Constant from then on.
@@ -40,14 +50,22 @@ struct ConnectionInfo {
   bool posix_locks = false;  // the VFS at the bottom locks the database with fcntl, as "unix" does
   bool posix_shm_locks = false;  // and the wal-index too ("unix-excl" does not)
   bool barrier = false;          // a barrier's private connection
+  bool publish = false;          // for other processes to see, where that can be
   std::int64_t thread = 0;       // that opened it, as the operating system numbers it
   Ticks opened = 0;
+  // Filled in by the ledger: why other processes do not see it; empty where they do.
+  std::string private_because{};
 };
 
 // The rollback-journal mode that the connection asked for by PRAGMA journal_mode; kDelete is
 // SQLite's own default. Whether the database is in WAL mode is not told by this.
 enum class JournalMode : std::uint8_t { kDelete, kTruncate, kPersist, kMemory, kOff, kWal };
 const char* Name(JournalMode mode);
+// Of a word that has none, which only a hostile source has: kDelete.
+constexpr JournalMode JournalModeOf(std::uint64_t word) {
+  return word <= static_cast<std::uint64_t>(JournalMode::kWal) ? static_cast<JournalMode>(word)
+                                                               : JournalMode::kDelete;
+}
 
 // Whose call it is: the statement that runs now, and the state of its connection.
 struct CallContext {
@@ -118,7 +136,7 @@ static_assert(Agrees({0, LockMode::kExclusive}) && Agrees({3, LockMode::kExclusi
 
 class Connection {
  public:
-  Connection() = default;
+  Connection() noexcept;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -158,7 +176,7 @@ class Connection {
   class Calling {
    public:
     Calling(Connection& connection, const CallUnderWay& call) noexcept
-        : word_(connection.record_.slot.words.call) {
+        : word_(connection.record().slot.words.call) {
       word_.Store(call.Pack());
     }
     ~Calling() { word_.Store(0); }
@@ -170,23 +188,27 @@ class Connection {
   };
   // From the thread whose request was refused last; outside an Update, since that thread may have
   // left the connection to another by now.
-  void Sleeping(bool asleep) noexcept { record_.slot.words.sleeping.Store(asleep ? 1 : 0); }
-  void AskedJournalMode(JournalMode mode) noexcept { journal_mode_.store(mode); }
-  JournalMode asked_journal_mode() const noexcept { return journal_mode_.load(); }
+  void Sleeping(bool asleep) noexcept { record().slot.words.sleeping.Store(asleep ? 1 : 0); }
+  void AskedJournalMode(JournalMode mode) noexcept {
+    record().identity.words.journal_mode.Store(static_cast<std::uint64_t>(mode));
+  }
+  JournalMode asked_journal_mode() const noexcept {
+    return JournalModeOf(record().identity.words.journal_mode.Load());
+  }
 
-  HeldBits held() const noexcept { return HeldBits::Unpack(record_.slot.words.held.Own()); }
+  HeldBits held() const noexcept { return HeldBits::Unpack(record().slot.words.held.Own()); }
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
-  bool Idle() const noexcept { return hot::Idle(record_.slot.words.held.Own()); }
-  bool EverLocked() const noexcept { return record_.ring.Any(); }
+  bool Idle() const noexcept { return hot::Idle(record().slot.words.held.Own()); }
+  bool EverLocked() const noexcept { return record().ring.Any(); }
   bool InAutocommit() const noexcept {
-    const std::uint64_t bits = record_.slot.words.held.Own() >> kHeldAutocommitShift;
+    const std::uint64_t bits = record().slot.words.held.Own() >> kHeldAutocommitShift;
     return (bits & 0xff) == static_cast<std::uint64_t>(Autocommit::kOn);
   }
-  bool WalOpen() const noexcept { return (record_.slot.words.held.Own() & kHeldWalOpen) != 0; }
+  bool WalOpen() const noexcept { return (record().slot.words.held.Own() & kHeldWalOpen) != 0; }
   std::optional<Event> refused() const noexcept {
-    return HasRefusal() ? Event::Unpack(record_.slot.words.want.Own()) : std::nullopt;
+    return HasRefusal() ? Event::Unpack(record().slot.words.want.Own()) : std::nullopt;
   }
-  bool HasRefusal() const noexcept { return record_.slot.words.want.Own() != 0; }
+  bool HasRefusal() const noexcept { return record().slot.words.want.Own() != 0; }
   std::uint64_t id() const noexcept { return id_.load(std::memory_order_relaxed); }
 
  private:
@@ -196,32 +218,37 @@ class Connection {
   void TakeSql(SqlSlot slot, const StatementText* statement) noexcept;
   void CopySql(SqlSlot slot, const StatementText* statement) noexcept;
   void CountGrant(Resource resource, LockMode mode) noexcept {
-    record_.stats.counters(StatIndex(resource, mode)).acquired.Add(1);
+    record().stats.counters(StatIndex(resource, mode)).acquired.Add(1);
   }
   void CountRelease(Resource resource, LockMode mode, Ticks since, Ticks now) noexcept {
     const std::size_t kind = StatIndex(resource, mode);
-    record_.stats.counters(kind).released.Add(1);
-    record_.stats.hold(kind).Record(now > since ? now - since : 0);
+    record().stats.counters(kind).released.Add(1);
+    record().stats.hold(kind).Record(now > since ? now - since : 0);
   }
   void ReleaseShm(int offset, LockMode mode, Ticks now) noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
   void EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept;
-  void ForgetWait() noexcept { record_.slot.words.want.Store(0); }
+  void ForgetWait() noexcept { record().slot.words.want.Store(0); }
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
   void ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept;
   void ReleaseEverything(Ticks now) noexcept;
   void Reset();
+  // What a connection without a database writes to: late wakers of xSleep.
+  static ConnectionRecord& Nobodys() noexcept;
+  // Loaded once a call: what has a database keeps its record as long as that is open.
+  ConnectionRecord& record() const noexcept { return *record_.load(std::memory_order_acquire); }
 
   std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown
   std::uint64_t want_statement_ = 0;
   std::atomic<std::uint64_t> id_{0};
-  std::atomic<JournalMode> journal_mode_{JournalMode::kDelete};
-  ConnectionRecord record_;
+  std::atomic<ConnectionRecord*> record_;
 
   // Guarded by the ledger's mutex.
   ConnectionInfo info_;
   FileId shm_;                                        // the -shm, from when it was opened
   const volatile std::uint8_t* wal_index_ = nullptr;  // its first page, while mapped
+  std::unique_ptr<ConnectionRecord> own_record_;      // made when it is first needed
+  LockStats* closed_stats_ = nullptr;  // where the registry has its record: see Registry::Lease
   bool open_ = false;
 };
 
@@ -229,9 +256,10 @@ class Connection {
 
 inline void Connection::OneShmLocked(const hot::ShmLock& lock, Ticks now,
                                      const SnapshotFacts& facts) noexcept {
-  auto& words = record_.slot.words;
+  ConnectionRecord& record = this->record();
+  auto& words = record.slot.words;
   {
-    const Update update(record_.slot.sequence);
+    const Update update(record.slot.sequence);
     words.shm_since[static_cast<std::size_t>(lock.offset)].Store(now);
     if (lock.shared()) {
       words.snapshot_frame.Store(facts.max_frame);
@@ -240,23 +268,24 @@ inline void Connection::OneShmLocked(const hot::ShmLock& lock, Ticks now,
     words.held.Store(words.held.Own() | lock.Bit());
     words.last_call.Store(now);
   }
-  record_.stats.counters(lock.Stat()).acquired.Add(1);
-  record_.ring.Append(lock.Locking(), now);
+  record.stats.counters(lock.Stat()).acquired.Add(1);
+  record.ring.Append(lock.Locking(), now);
 }
 
 inline bool Connection::OneShmUnlocked(const hot::ShmLock& lock, Ticks now) noexcept {
-  auto& words = record_.slot.words;
+  ConnectionRecord& record = this->record();
+  auto& words = record.slot.words;
   const std::uint64_t held = words.held.Own() & ~lock.Bit();
   {
-    const Update update(record_.slot.sequence);
+    const Update update(record.slot.sequence);
     words.held.Store(held);
     words.last_call.Store(now);
   }
   const std::size_t kind = lock.Stat();
   const Ticks since = words.shm_since[static_cast<std::size_t>(lock.offset)].Own();
-  record_.stats.counters(kind).released.Add(1);
-  record_.stats.hold(kind).Record(now > since ? now - since : 0);
-  record_.ring.Append(lock.Unlocking(), now);
+  record.stats.counters(kind).released.Add(1);
+  record.stats.hold(kind).Record(now > since ? now - since : 0);
+  record.ring.Append(lock.Unlocking(), now);
   return hot::Idle(held);
 }
 

@@ -42,16 +42,23 @@ class EventRing {
   }
   // Oldest first. `lost` = how many events before the first of them the ring no longer has.
   std::vector<RecordedEvent> Read(std::uint64_t& lost) const;
+  // The same, of a ring that is a copy of another: `head` was the other's before it was copied,
+  // `now` after.
+  std::vector<RecordedEvent> Between(std::uint64_t head, std::uint64_t now,
+                                     std::uint64_t& lost) const;
   void Clear() { head_.Store(0); }
   // Whether anything was appended. REQUIRES: called by the writer.
   bool Any() const noexcept { return head_.Own() != 0; }
 
  private:
+  std::vector<RecordedEvent> UpTo(std::uint64_t head) const;
+  static void DropOverwritten(std::uint64_t now, std::vector<RecordedEvent>& events);
+
   struct Entry {
     Word event;
     Word at;
   };
-  Word head_;
+  Word head_;  // first: a reader of a file asks for it alone
   alignas(64) std::array<Entry, kRingEvents> entries_;  // four to a cache line
   std::array<Word, kRingEvents> durations_;             // of the events that were measured
 };

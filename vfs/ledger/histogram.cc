@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace lockscope::ledger {
 
@@ -39,6 +40,18 @@ void Histogram::AddTo(HistogramCounts& counts) const {
     counts.total += here;
   }
   counts.max = std::max(counts.max, max);
+}
+
+void Histogram::Add(const HistogramCounts& counts) noexcept {
+  if (counts.total == 0) return;
+  // Nobody looks above the bucket of the longest duration.
+  const std::size_t last = BucketOf(counts.max);
+  for (std::size_t i = 0; i <= last; ++i) {
+    const std::uint64_t sum = counts_[i].load(std::memory_order_relaxed) + counts.counts[i];
+    const std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
+    counts_[i].store(static_cast<std::uint32_t>(std::min(sum, most)), std::memory_order_relaxed);
+  }
+  if (counts.max > max_.Own()) max_.Store(counts.max);
 }
 
 void Histogram::Clear() {

@@ -58,6 +58,8 @@ class Histogram {
     auto& bucket = counts_[BucketOf(duration)];
     bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
+  // Counts that another has counted. REQUIRES: called by the writer.
+  void Add(const HistogramCounts& counts) noexcept;
   void AddTo(HistogramCounts& counts) const;
   HistogramCounts Copy() const {
     HistogramCounts counts;

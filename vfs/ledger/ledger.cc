@@ -1,16 +1,21 @@
 #include "ledger/ledger.h"
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
 #include <new>
 
+#include "ledger/registry.h"
 #include "model/fork_safe_mutex.h"
 
 namespace lockscope::ledger {
 namespace {
 
-// Closed connections whose events are kept until their record is needed again.
+// Closed connections whose events are kept.
 constexpr std::size_t kKeptClosed = 32;
+// A Connection rests while so many others are used, so that a thread that wakes late from a sleep
+// for the one that had it before meets nobody.
+constexpr std::size_t kResting = 32;
 // Databases without an open connection whose counters are kept; beyond, the one closed longest ago
 // goes.
 constexpr std::size_t kKeptTotals = 1024;
@@ -56,75 +61,175 @@ namespace {
 void Ledger::ForgetInChild() {
   Ledger& ledger = Process();
   ledger.open_.clear();
+  ledger.unused_.clear();
   ledger.closed_.clear();
   ledger.totals_.clear();
 }
 
 Connection* Ledger::Open() {
   const std::lock_guard lock(Mutex());
-  if (closed_.size() >= kKeptClosed) {
-    Connection* connection = closed_.front();
-    closed_.erase(closed_.begin());
-    connection->Reset();
+  if (unused_.size() >= kResting) {
+    Connection* connection = unused_.front();
+    unused_.erase(unused_.begin());
     return connection;
   }
   // What Opened() and Close() will need is reserved here, where failing is still possible.
   try {
-    open_.reserve(open_.size() + 1);
-    closed_.reserve(kKeptClosed + 1 + open_.size());
-    return new Connection();
+    auto fresh = std::make_unique<Connection>();
+    ++connections_;
+    open_.reserve(connections_);
+    unused_.reserve(connections_);
+    return fresh.release();  // for life
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
 }
 
+namespace {
+
+// What other processes are told of a connection.
+void Identify(Published<IdentityLayout>& identity, const ConnectionInfo& info) {
+  const IdentityFlags flags{.posix_locks = info.posix_locks,
+                            .posix_shm_locks = info.posix_shm_locks,
+                            .barrier = info.barrier};
+  auto& words = identity.words;
+  const Update update(identity.sequence);
+  words.number.Store(info.id);
+  words.opened.Store(info.opened);
+  words.thread.Store(static_cast<std::uint64_t>(info.thread));
+  words.flags.Store(flags.Pack());
+  words.database_device.Store(info.database.device);
+  words.database_inode.Store(info.database.inode);
+  StoreText(words.vfs, info.vfs);
+  words.state.Store(static_cast<std::uint64_t>(RecordState::kOpen));
+}
+
+}  // namespace
+
 void Ledger::Opened(Connection& connection, ConnectionInfo info) {
+  Registry::Lease lease{.refusal = "as the setting 'registry' has it"};
+  if (info.publish) lease = Registry::Process().Enter(info.path, info.database);
+  info.private_because = std::move(lease.refusal);
+  if (lease.record == nullptr && connection.own_record_ == nullptr) {
+    connection.own_record_ = std::make_unique<ConnectionRecord>();
+  }
   const std::lock_guard lock(Mutex());
   info.id = next_id_++;
+  ConnectionRecord* record =
+      lease.record != nullptr ? lease.record : connection.own_record_.get();
+  Identify(record->identity, info);
+  connection.record_.store(record, std::memory_order_release);
+  connection.closed_stats_ = lease.closed;
   connection.id_.store(info.id, std::memory_order_relaxed);
   connection.info_ = std::move(info);
   connection.open_ = true;
   open_.push_back(&connection);
+  if (lease.first) TellTotals(connection);
+}
+
+// What this process's earlier connections to the database have counted, for others to see.
+void Ledger::TellTotals(const Connection& connection) {
+  const auto found = totals_.find(connection.info_.path);
+  if (found == totals_.end()) return;
+  for (const auto& [kind, counts] : found->second.kinds) {
+    connection.closed_stats_->Add(kind, counts);
+  }
 }
 
 void Ledger::Close(Connection& connection) {
   const Ticks now = Now();
   connection.ReleaseEverything(now);
-  const std::lock_guard lock(Mutex());
-  const auto found = std::find(open_.begin(), open_.end(), &connection);
-  if (found != open_.end()) {
-    open_.erase(found);
-    connection.open_ = false;
-    connection.wal_index_ = nullptr;
-    connection.id_.store(0, std::memory_order_relaxed);
-    FoldStats(connection);
-  } else if (connection.info_.id != 0) {
-    return;  // inherited through fork(): nobody's
+  ConnectionRecord* record = &connection.record();
+  const bool published = connection.closed_stats_ != nullptr;
+  {
+    const std::lock_guard lock(Mutex());
+    const auto found = std::find(open_.begin(), open_.end(), &connection);
+    if (found != open_.end()) {
+      open_.erase(found);
+      connection.open_ = false;
+      connection.wal_index_ = nullptr;
+      connection.id_.store(0, std::memory_order_relaxed);
+      KeepEvents(connection);
+      FoldStats(connection);
+      const Update update(record->identity.sequence);
+      record->identity.words.state.Store(static_cast<std::uint64_t>(RecordState::kClosed));
+    } else if (connection.info_.id != 0) {
+      return;  // inherited through fork(): nobody's
+    }
+    connection.record_.store(&Connection::Nobodys(), std::memory_order_release);
+    connection.closed_stats_ = nullptr;
+    if (!published && connection.own_record_ != nullptr) connection.own_record_->Clear();
+    connection.Reset();
   }
-  closed_.push_back(&connection);
+  if (published) Registry::Process().Leave(record);
+  const std::lock_guard lock(Mutex());
+  unused_.push_back(&connection);
+}
+
+void Ledger::KeepEvents(const Connection& connection) {
+  try {
+    ConnectionEvents events;
+    events.info = connection.info_;
+    events.events = connection.record().ring.Read(events.lost);
+    closed_.push_back(std::move(events));
+    if (closed_.size() > kKeptClosed) closed_.pop_front();
+  } catch (const std::bad_alloc&) {
+    // Less information; the connection is closed all the same.
+  }
 }
 
 void Ledger::FoldStats(Connection& connection) {
   try {
     Totals& totals = totals_[connection.info_.path];
     totals.closed_last = ++closings_;
+    const LockStats& stats = connection.record().stats;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
-      const LockStats& stats = connection.record_.stats;
-      if (!stats.Empty(i)) stats.AddTo(totals.kinds[i], i);
+      if (stats.Empty(i)) continue;
+      const StatCounts counts = stats.Copy(i);
+      totals.kinds[i].Merge(counts);
+      if (connection.closed_stats_ != nullptr) connection.closed_stats_->Add(i, counts);
     }
     if (totals_.size() <= kKeptTotals) return;
     totals_.erase(std::min_element(
         totals_.begin(), totals_.end(),
         [](const auto& a, const auto& b) { return a.second.closed_last < b.second.closed_last; }));
   } catch (const std::bad_alloc&) {
-    // Less information; the connection is closed all the same.
+    // As above.
   }
-  connection.record_.stats.Clear();
+  connection.record().stats.Clear();
+}
+
+void Ledger::NoteBarrier(std::uint64_t connection, const BarrierNotice& notice) {
+  std::string databases;
+  for (const BarrierNotice::Member& member : notice.members) {
+    if (!databases.empty()) databases += '\0';
+    databases += member.path;
+  }
+  const std::lock_guard lock(Mutex());
+  const auto found = std::find_if(open_.begin(), open_.end(), [connection](const Connection* of) {
+    return of->info_.id == connection;
+  });
+  if (found == open_.end()) return;
+  auto& note = (*found)->record().barrier;
+  const bool fits = databases.size() <= sizeof note.words.databases.words;
+  const Update update(note.sequence);
+  note.words.state.Store(static_cast<std::uint64_t>(notice.state));
+  note.words.since.Store(notice.since);
+  note.words.expires.Store(notice.expires_monotonic_ns);
+  StoreText(note.words.token, notice.token);
+  StoreText(note.words.kind, notice.kind);
+  StoreText(note.words.label, notice.label);
+  StoreText(note.words.databases, fits ? databases : "");
+  note.words.present.Store(1);
 }
 
 void Ledger::WalIndexOpened(Connection& connection, const FileId& shm) {
   const std::lock_guard lock(Mutex());
   connection.shm_ = shm;
+  auto& identity = connection.record().identity;
+  const Update update(identity.sequence);
+  identity.words.shm_device.Store(shm.device);
+  identity.words.shm_inode.Store(shm.inode);
 }
 
 void Ledger::Mapped(Connection& connection, const volatile std::uint8_t* page) {
@@ -140,10 +245,10 @@ void Ledger::Unmapping(Connection& connection) {
 // REQUIRES: the mutex is held.
 std::optional<ConnectionView> Ledger::ViewOf(const Connection& connection) {
   ConnectionView view;
-  if (!connection.record_.slot.Read(view.slot)) return std::nullopt;
+  if (!connection.record().slot.Read(view.slot)) return std::nullopt;
   view.info = connection.info_;
   view.shm = connection.shm_;
-  view.journal_mode = connection.journal_mode_.load();
+  view.journal_mode = connection.asked_journal_mode();
   view.held = HeldBits::Unpack(view.slot.held);
   return view;
 }
@@ -174,16 +279,15 @@ std::uint64_t Ledger::Closings() {
 std::vector<ConnectionEvents> Ledger::Events(const DatabaseFilter& filter) {
   const std::lock_guard lock(Mutex());
   std::vector<ConnectionEvents> all;
-  for (const auto* list : {&closed_, &open_}) {
-    for (const Connection* connection : *list) {
-      const ConnectionInfo& info = connection->info_;
-      if (info.id == 0) continue;
-      if (connection->open_ ? !Chosen(filter, info) : !ChosenByPath(filter, info.path)) continue;
-      ConnectionEvents& events = all.emplace_back();
-      events.info = connection->info_;
-      events.open = connection->open_;
-      events.events = connection->record_.ring.Read(events.lost);
-    }
+  for (const ConnectionEvents& closed : closed_) {
+    if (ChosenByPath(filter, closed.info.path)) all.push_back(closed);
+  }
+  for (const Connection* connection : open_) {
+    if (!Chosen(filter, connection->info_)) continue;
+    ConnectionEvents& events = all.emplace_back();
+    events.info = connection->info_;
+    events.open = true;
+    events.events = connection->record().ring.Read(events.lost);
   }
   return all;
 }
@@ -204,7 +308,7 @@ std::vector<DatabaseStats> Ledger::Stats(const DatabaseFilter& filter) {
   for (const Connection* connection : open_) {
     if (!Chosen(filter, connection->info_)) continue;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
-      add(connection->info_.path, i, connection->record_.stats.Copy(i));
+      add(connection->info_.path, i, connection->record().stats.Copy(i));
     }
   }
   std::vector<DatabaseStats> all;

@@ -8,38 +8,18 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "format/wal_index.h"
 #include "ledger/connection.h"
+#include "ledger/views.h"
 
 namespace lockscope::ledger {
-
-// A reader's copy of one open connection.
-struct ConnectionView {
-  ConnectionInfo info;
-  FileId shm;
-  JournalMode journal_mode = JournalMode::kDelete;
-  HeldBits held;
-  SlotCopy slot{};
-};
-
-struct ConnectionEvents {
-  ConnectionInfo info;
-  bool open = false;
-  std::uint64_t lost = 0;  // events before the first that the ring no longer has
-  std::vector<RecordedEvent> events;
-};
-
-struct DatabaseStats {
-  std::string path;
-  std::array<StatCounts, kStatKinds> kinds;
-};
 
 // Chooses databases by what is known of them; of closed ones that is the path alone (their inode
 // may be another file's by now). An empty function chooses all.
@@ -56,11 +36,16 @@ class Ledger {
 
   // A record for a database that is about to be opened. Null where there is no memory.
   Connection* Open();
-  // The VFS below has opened it: from now on it is in the tables. Gives it its number.
+  // The VFS below has opened it: from now on it is in the tables, here and, where that is wanted and
+  // can be, in those of other processes. Gives it its number. May throw std::bad_alloc: then it is
+  // as if it had not been called.
   void Opened(Connection& connection, ConnectionInfo info);
   // Lets go of whatever it still held, keeps its events and adds its counters to its database's.
   // Also for a record whose opening failed. Harmless for a record inherited through fork().
   void Close(Connection& connection);
+
+  // The private connection of this number serves that barrier: for other processes to see.
+  void NoteBarrier(std::uint64_t connection, const BarrierNotice& notice);
 
   // The -shm has been opened; `shm` is unknown where there is no such file.
   void WalIndexOpened(Connection& connection, const FileId& shm);
@@ -91,11 +76,15 @@ class Ledger {
   static std::optional<ConnectionView> ViewOf(const Connection& connection);
   static void ForgetInChild();
   void FoldStats(Connection& connection);
+  void KeepEvents(const Connection& connection);
+  void TellTotals(const Connection& connection);
 
   // All guarded by the mutex in ledger.cc.
   std::vector<Connection*> open_;
-  std::vector<Connection*> closed_;  // oldest first
+  std::vector<Connection*> unused_;
+  std::deque<ConnectionEvents> closed_;  // what closed ones left, oldest first
   std::map<std::string, Totals> totals_;
+  std::size_t connections_ = 0;  // made so far: all of them may be open, or unused, at once
   std::uint64_t next_id_ = 1;
   std::uint64_t closings_ = 0;
 };

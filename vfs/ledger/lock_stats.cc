@@ -21,6 +21,15 @@ void LockStats::AddTo(StatCounts& counts, std::size_t kind) const {
   of_kind.wait.AddTo(counts.wait);
 }
 
+void LockStats::Add(std::size_t kind, const StatCounts& counts) {
+  Kind& of_kind = kinds_.at(kind);
+  of_kind.counters.acquired.Add(counts.acquired);
+  of_kind.counters.released.Add(counts.released);
+  of_kind.counters.refused.Add(counts.refused);
+  of_kind.hold.Add(counts.hold);
+  of_kind.wait.Add(counts.wait);
+}
+
 void LockStats::Clear() {
   for (std::size_t i = 0; i < kStatKinds; ++i) {
     if (Empty(i)) continue;

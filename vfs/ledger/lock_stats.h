@@ -72,6 +72,8 @@ class LockStats {
     AddTo(counts, kind);
     return counts;
   }
+  // Counts that another has counted. REQUIRES: called by the writer.
+  void Add(std::size_t kind, const StatCounts& counts);
   void Clear();
 
  private:

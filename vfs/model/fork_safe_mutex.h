@@ -7,9 +7,10 @@
 //   1. kSettings       process-wide settings
 //   2. kTrackers       which statement tracker belongs to which database connection
 //   3. kBarrierTokens  the barriers by their tokens
-//   4. kLedger         the list of connections, their wal-index pointers, the totals
-//   5. kBarriers       what is told of barriers
-//   6. kDescriptors    the descriptors kept for looking
+//   4. kRegistry       the sidecars, and which of their records are in use
+//   5. kLedger         the list of connections, their wal-index pointers, the totals
+//   6. kBarriers       what is told of barriers
+//   7. kDescriptors    the descriptors kept for looking
 //
 // None is held across a call into the VFS below or into SQLite.
 //
@@ -21,6 +22,7 @@ enum class LockRank {
   kSettings,
   kTrackers,
   kBarrierTokens,
+  kRegistry,
   kLedger,
   kBarriers,
   kDescriptors,

@@ -231,6 +231,7 @@ void ShimFile::Opened(const char* path) {
                                     .posix_locks = bottom == "unix" || bottom == "unix-excl",
                                     .posix_shm_locks = bottom == "unix",
                                     .barrier = vfs_->for_barriers(),
+                                    .publish = settings::PublishesLocks(settings_),
                                     .thread = gettid(),
                                     .opened = ledger::Now()});
   base_.pMethods = MirrorOf(*lower()->pMethods, Methods::kAll);

@@ -1,0 +1,296 @@
+#include "ledger/registry.h"
+
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "kernel/process.h"
+#include "model/fork_safe_mutex.h"
+#include "settings/settings.h"
+
+namespace lockscope::ledger {
+namespace {
+
+constexpr unsigned kAllUsed = (1U << kBlockRecords) - 1;
+
+ForkSafeMutex& Mutex() {
+  static constinit ForkSafeMutex mutex(LockRank::kRegistry);
+  return mutex;
+}
+
+// As for the ledger: made early, so that no fork meets its making.
+[[maybe_unused]] const Registry& g_made_early = Registry::Process();
+
+constinit std::atomic<const HostSqlite*> g_host{nullptr};
+const HostSqlite kUnknownHost;
+
+std::uint64_t RandomNumber() {
+  std::uint64_t number = 0;
+  if (getrandom(&number, sizeof number, GRND_NONBLOCK) != sizeof number || number == 0) {
+    number = Now() ^ static_cast<std::uint64_t>(getpid()) << 32;
+  }
+  return number | 1;
+}
+
+// ---- what a process tells of itself ----
+
+// What does not change while the process lives.
+struct ProcessFactSheet {
+  pid_t pid = 0;
+  std::uint64_t pid_namespace = 0;
+  std::uint64_t start_boottime_ns = 0;
+  std::string command;
+};
+
+ProcessFactSheet LookAtSelf() {
+  ProcessFactSheet self;
+  self.pid = getpid();
+  self.pid_namespace = kernel::OwnPidNamespace().value_or(0);
+  const std::int64_t in_proc = kernel::OwnPidInProc().value_or(self.pid);
+  self.start_boottime_ns = kernel::ProcessStartBoottimeNs(in_proc).value_or(0);
+  self.command = kernel::ProcessName(in_proc).value_or("");
+  return self;
+}
+
+// REQUIRES: the mutex is held.
+const ProcessFactSheet& Self() {
+  static auto* const sheet = new ProcessFactSheet();
+  if (sheet->pid != getpid()) *sheet = LookAtSelf();
+  return *sheet;
+}
+
+}  // namespace
+
+// What comes from the settings, whose mutex is to be taken before the registry's.
+struct Registry::Chosen {
+  std::string application = settings::Application().value_or("");
+  bool hidden = settings::HiddenByProcess();
+};
+
+void Registry::Tell(Published<ProcessLayout>& process, std::uint64_t instance,
+                    const Chosen& chosen) {
+  const ProcessFactSheet& self = Self();
+  const ClockAnchor& anchor = ProcessAnchor();
+  const ProcessFlags flags{.hidden = chosen.hidden, .ticks = CurrentTickSource()};
+  auto& words = process.words;
+  const Update update(process.sequence);
+  words.instance.Store(instance);
+  words.pid.Store(static_cast<std::uint64_t>(self.pid));
+  words.pid_namespace.Store(self.pid_namespace);
+  words.start_boottime.Store(self.start_boottime_ns);
+  words.flags.Store(flags.Pack());
+  words.anchor_ticks.Store(anchor.ticks);
+  words.anchor_monotonic.Store(anchor.monotonic_ns);
+  words.anchor_realtime.Store(static_cast<std::uint64_t>(anchor.realtime_ns));
+  StoreText(words.application, chosen.application);
+  StoreText(words.command, self.command);
+  StoreText(words.sqlite_version, CurrentHostSqlite().version);
+  StoreText(words.sqlite_source, CurrentHostSqlite().source_id);
+}
+
+namespace {
+
+void Retract(Published<ProcessLayout>& process) {
+  const Update update(process.sequence);
+  process.words.instance.Store(0);
+}
+
+}  // namespace
+
+void SetHostSqlite(HostSqlite host) {
+  if (g_host.load() != nullptr) return;
+  auto fresh = std::make_unique<const HostSqlite>(std::move(host));
+  const HostSqlite* nobody = nullptr;
+  if (g_host.compare_exchange_strong(nobody, fresh.get())) (void)fresh.release();  // for life
+}
+
+const HostSqlite& CurrentHostSqlite() {
+  const HostSqlite* host = g_host.load();
+  return host != nullptr ? *host : kUnknownHost;
+}
+
+Registry::Registry() { ForkSafeMutex::OnFork(LockRank::kRegistry, ForgetInChild); }
+
+Registry& Registry::Process() {
+  static Registry* const registry = new Registry();
+  return *registry;
+}
+
+void Registry::ForgetInChild() {
+  Registry& registry = Process();
+  for (const auto& sidecar : registry.sidecars_) {
+    sidecar->file.Abandon();
+    for (const Block& block : sidecar->blocks) registry.Unmap(block);
+  }
+  registry.sidecars_.clear();
+  // Records that were inherited are written to still: their addresses are not for others.
+  registry.addresses_.clear();
+  registry.instance_ = 0;
+}
+
+std::uint64_t Registry::instance() {
+  const std::lock_guard lock(Mutex());
+  return instance_;
+}
+
+// ---- memory ----
+
+void* Registry::ReserveAddresses() {
+  if (!addresses_.empty()) {
+    void* address = addresses_.back();
+    addresses_.pop_back();
+    return address;
+  }
+  void* address = mmap(nullptr, kBlockBytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return address == MAP_FAILED ? nullptr : address;
+}
+
+// Zeros take the place of the block; where the kernel has none to give, the block stays mapped: it
+// is written by those only who came too late to know better.
+void Registry::Unmap(const Block& block) {
+  mmap(block.mapped, kBlockBytes, PROT_READ | PROT_WRITE,
+       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const Chosen& chosen) {
+  addresses_.reserve(addresses_.size() + sidecar.blocks.size() + 2);
+  sidecar.blocks.reserve(sidecar.blocks.size() + 1);
+  void* address = ReserveAddresses();
+  const auto failed = [] {
+    return Status{SQLITE_NOMEM, "cannot be mapped: " + std::generic_category().message(errno)};
+  };
+  if (address == nullptr) return failed();
+  void* mapped = mmap(address, kBlockBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                      sidecar.file.fd(), static_cast<off_t>(BlockOffset(block.number)));
+  if (mapped == MAP_FAILED) return failed();  // the addresses are lost
+  auto* fresh = static_cast<RegistryBlock*>(mapped);
+  if (!block.zeros) {
+    // Whatever a dead process, or a hostile one, has left there.
+    for (ConnectionRecord& record : fresh->records) {
+      record.identity.words.state.Store(static_cast<std::uint64_t>(RecordState::kFree));
+    }
+    std::memset(static_cast<void*>(&fresh->closed), 0, sizeof fresh->closed);
+  }
+  Tell(fresh->page.process, instance_, chosen);
+  sidecar.blocks.push_back({.mapped = fresh, .known = block.zeros ? kAllUsed : 0});
+  return {};
+}
+
+// ---- entering ----
+
+Registry::Sidecar* Registry::Find(const std::string& path, const FileId& database) {
+  for (const auto& sidecar : sidecars_) {
+    if (sidecar->path == path && sidecar->database == database && sidecar->file.Current()) {
+      return sidecar.get();
+    }
+  }
+  return nullptr;
+}
+
+Registry::Lease Registry::Enter(const std::string& path, const FileId& database) {
+  if (!database.known()) return {.refusal = "no file of that name"};
+  try {
+    const Chosen chosen;
+    const std::lock_guard lock(Mutex());
+    Lease lease = EnterLocked(path, database, chosen);
+    if (!lease.refusal.empty()) {
+      lease.refusal = path.substr(path.rfind('/') + 1) + kRegistrySuffix + " " + lease.refusal;
+    }
+    return lease;
+  } catch (const std::bad_alloc&) {
+    return {.refusal = "no memory"};
+  }
+}
+
+Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& database,
+                                      const Chosen& chosen) {
+  if (instance_ == 0) instance_ = RandomNumber();
+  Sidecar* sidecar = Find(path, database);
+  if (sidecar == nullptr) {
+    sidecars_.reserve(sidecars_.size() + 1);
+    auto file = RegistryFile::Enter(path, database);
+    if (!file.ok()) return {.refusal = file.status().message};
+    auto fresh = std::make_unique<Sidecar>(Sidecar{.path = path,
+                                                   .database = database,
+                                                   .file = std::move(file.value()),
+                                                   .blocks = {}});
+    if (const Status status = Map(*fresh, fresh->file.blocks().front(), chosen); !status.ok()) {
+      return {.refusal = status.message};
+    }
+    sidecar = fresh.get();
+    sidecars_.push_back(std::move(fresh));
+  }
+  auto block = std::find_if(sidecar->blocks.begin(), sidecar->blocks.end(),
+                            [](const Block& of) { return of.used != kAllUsed; });
+  if (block == sidecar->blocks.end()) {
+    const auto claimed = sidecar->file.Claim();
+    if (!claimed.ok()) return {.refusal = claimed.status().message};
+    if (const Status status = Map(*sidecar, claimed.value(), chosen); !status.ok()) {
+      return {.refusal = status.message};
+    }
+    block = std::prev(sidecar->blocks.end());
+  }
+  unsigned index = 0;
+  while ((block->used >> index & 1U) != 0) ++index;
+  block->used |= 1U << index;
+  ConnectionRecord& record = block->mapped->records.at(index);
+  if ((block->known >> index & 1U) != 0) {
+    record.Clear();
+  } else {
+    std::memset(static_cast<void*>(&record), 0, sizeof record);
+    block->known |= 1U << index;
+  }
+  return {.record = &record,
+          .closed = &sidecar->blocks.front().mapped->closed,
+          .first = !std::exchange(sidecar->used, true)};
+}
+
+// ---- leaving ----
+
+void Registry::Drop(std::size_t index) {
+  Sidecar& sidecar = *sidecars_.at(index);
+  for (const Block& block : sidecar.blocks) Retract(block.mapped->page.process);
+  sidecar.file.Leave();
+  for (const Block& block : sidecar.blocks) {
+    Unmap(block);
+    addresses_.push_back(block.mapped);  // reserved when it was mapped
+  }
+  sidecars_.erase(sidecars_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+void Registry::Leave(const ConnectionRecord* record) {
+  const std::lock_guard lock(Mutex());
+  for (std::size_t i = 0; i < sidecars_.size(); ++i) {
+    for (Block& block : sidecars_.at(i)->blocks) {
+      const auto* first = block.mapped->records.data();
+      if (record < first || record >= first + kBlockRecords) continue;
+      block.used &= ~(1U << static_cast<unsigned>(record - first));
+      const auto& blocks = sidecars_.at(i)->blocks;
+      const bool unused = std::all_of(blocks.begin(), blocks.end(),
+                                      [](const Block& of) { return of.used == 0; });
+      if (unused) Drop(i);
+      return;
+    }
+  }
+}
+
+void Registry::SettingsChanged() {
+  const Chosen chosen;
+  const std::lock_guard lock(Mutex());
+  for (const auto& sidecar : sidecars_) {
+    for (const Block& block : sidecar->blocks) Tell(block.mapped->page.process, instance_, chosen);
+  }
+}
+
+}  // namespace lockscope::ledger

@@ -1,0 +1,441 @@
+#include "ledger/registry_file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace lockscope::ledger {
+namespace {
+
+constexpr std::uint64_t kMutexWaitNs = 250'000'000;
+// Whoever has waited in vain once (for a process that was stopped at the wrong moment, it seems)
+// does not wait again so soon.
+constexpr std::uint64_t kNoWaitNs = 10'000'000'000;
+constinit std::atomic<std::uint64_t> g_no_wait_until_ns{0};
+
+std::uint64_t MonotonicNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+Status Because(std::string reason) { return {SQLITE_CANTOPEN, std::move(reason)}; }
+
+// "cannot be opened: Permission denied"
+Status Failed(const char* what, int error) {
+  return Because(std::string(what) + ": " + std::generic_category().message(error));
+}
+
+template <class Call>
+auto Retrying(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+FileId IdOf(const struct stat& facts) { return {.device = facts.st_dev, .inode = facts.st_ino}; }
+
+// ---- locks ----
+
+flock RangeLock(short type, std::uint64_t first, std::uint64_t bytes) {
+  flock lock{};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(first);
+  lock.l_len = static_cast<off_t>(bytes);
+  return lock;
+}
+
+// 0, or errno. Never waits.
+int TryLock(int fd, short type, std::uint64_t first, std::uint64_t bytes = 1) {
+  flock lock = RangeLock(type, first, bytes);
+  return Retrying([&] { return fcntl(fd, F_OFD_SETLK, &lock); }) == 0 ? 0 : errno;
+}
+
+// Whether another open file description, or a process by other means, has a lock there.
+bool HeldByOther(int fd, std::uint64_t first, std::uint64_t bytes) {
+  flock lock = RangeLock(F_WRLCK, first, bytes);
+  return Retrying([&] { return fcntl(fd, F_OFD_GETLK, &lock); }) != 0 || lock.l_type != F_UNLCK;
+}
+
+class MutexByte {
+ public:
+  explicit MutexByte(int fd) : fd_(fd) {
+    const std::uint64_t begun = MonotonicNs();
+    const bool may_wait = begun >= g_no_wait_until_ns.load(std::memory_order_relaxed);
+    while (true) {
+      error_ = TryLock(fd_, F_WRLCK, kMutexByte);
+      const bool busy = error_ == EAGAIN || error_ == EACCES;
+      if (!busy || !may_wait) return;
+      const std::uint64_t now = MonotonicNs();
+      if (now - begun > kMutexWaitNs) {
+        g_no_wait_until_ns.store(now + kNoWaitNs, std::memory_order_relaxed);
+        return;
+      }
+      constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
+      nanosleep(&kPause, nullptr);
+    }
+  }
+  ~MutexByte() {
+    if (held()) TryLock(fd_, F_UNLCK, kMutexByte);
+  }
+  MutexByte(const MutexByte&) = delete;
+  MutexByte& operator=(const MutexByte&) = delete;
+
+  bool held() const { return error_ == 0; }
+  Status Refusal() const {
+    const bool busy = error_ == EAGAIN || error_ == EACCES;
+    return busy ? Because("is busy: a process that was entering or leaving it does not go on")
+                : Failed("cannot be locked", error_);
+  }
+
+ private:
+  int fd_;
+  int error_ = 0;
+};
+
+// ---- file systems ----
+
+constexpr const char* kCopies = "is on a file system that copies on write";
+
+// Empty where a shared mapping and its locks mean the same to every process that can open the file,
+// and what is allocated can be written for ever after. Of btrfs only WriteInPlace() can tell.
+std::string WhyUnfit(const std::string& path) {
+  struct statfs facts {};
+  if (Retrying([&] { return statfs(path.c_str(), &facts); }) != 0) return {};
+  struct Kind {
+    std::uint64_t magic;
+    const char* reason;
+  };
+  static constexpr const char* kNetwork = "is on a network or user-space file system";
+  static constexpr std::array<Kind, 14> kUnfit = {{{NFS_SUPER_MAGIC, kNetwork},
+                                                   {SMB_SUPER_MAGIC, kNetwork},
+                                                   {0xff534d42, kNetwork},  // CIFS
+                                                   {0xfe534d42, kNetwork},  // SMB 2 and later
+                                                   {0x65735546, kNetwork},  // FUSE, virtiofs
+                                                   {V9FS_MAGIC, kNetwork},
+                                                   {AFS_SUPER_MAGIC, kNetwork},
+                                                   {CODA_SUPER_MAGIC, kNetwork},
+                                                   {0x00c36400, kNetwork},  // Ceph
+                                                   {0x0bd00bd0, kNetwork},  // Lustre
+                                                   {0x01161970, kNetwork},  // GFS2
+                                                   {OCFS2_SUPER_MAGIC, kNetwork},
+                                                   {0x2fc12fc1, kCopies},     // ZFS
+                                                   {0xca451a4e, kCopies}}};  // bcachefs
+  const auto magic = static_cast<std::uint64_t>(facts.f_type) & 0xffffffff;
+  for (const Kind& kind : kUnfit) {
+    if (kind.magic == magic) return kind.reason;
+  }
+  return {};
+}
+
+// Of an empty file btrfs can be asked to write in place. True elsewhere.
+bool WriteInPlace(int fd) {
+  struct statfs facts {};
+  if (Retrying([&] { return fstatfs(fd, &facts); }) != 0) return true;
+  if ((static_cast<std::uint64_t>(facts.f_type) & 0xffffffff) != BTRFS_SUPER_MAGIC) return true;
+  int flags = 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return false;
+  if ((flags & FS_NOCOW_FL) != 0) return true;
+  flags |= FS_NOCOW_FL;
+  if (ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) return false;
+  flags = 0;
+  return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL) != 0;
+}
+
+// Beyond the process's limit for files the kernel would send SIGXFSZ.
+bool WithinFileLimit(std::uint64_t bytes) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0) return true;
+  return limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
+}
+
+bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
+  static constexpr std::array<char, kRegistryPage> kZeros{};
+  while (bytes > 0) {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kZeros.size()));
+    const ssize_t written = Retrying(
+        [&] { return pwrite(fd, kZeros.data(), count, static_cast<off_t>(offset)); });
+    if (written <= 0) return false;
+    offset += static_cast<std::uint64_t>(written);
+    bytes -= static_cast<std::uint64_t>(written);
+  }
+  return true;
+}
+
+std::vector<std::uint8_t> ReadFirstPage(int fd) {
+  std::vector<std::uint8_t> page(kRegistryPage);
+  const ssize_t bytes = Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
+  page.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+  return page;
+}
+
+}  // namespace
+
+// ---- whose file it is ----
+
+HeaderState JudgeHeader(const std::vector<std::uint8_t>& bytes, const FileId& database) {
+  if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; })) {
+    return HeaderState::kEmpty;
+  }
+  RegistryHeader header;
+  if (bytes.size() < kRegistryPage) return HeaderState::kForeign;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  if (header.magic != kRegistryMagic) return HeaderState::kForeign;
+  const RegistryHeader wanted = HeaderFor(database);
+  if (header.byte_order != wanted.byte_order || header.version != wanted.version ||
+      header.block_bytes != wanted.block_bytes || header.record_bytes != wanted.record_bytes) {
+    return HeaderState::kOtherVersion;
+  }
+  const bool same = header.database_device == wanted.database_device &&
+                    header.database_inode == wanted.database_inode;
+  return same ? HeaderState::kOurs : HeaderState::kOtherDatabase;
+}
+
+std::string Name(HeaderState state) {
+  switch (state) {
+    case HeaderState::kOtherVersion:
+      return "is laid out by another version of lockscope";
+    case HeaderState::kOtherDatabase:
+      return "is of another database, which had this name before";
+    case HeaderState::kForeign:
+      return "is no registry of lockscope, or damaged";
+    case HeaderState::kEmpty:
+    case HeaderState::kOurs:
+      break;
+  }
+  return {};
+}
+
+std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database) {
+  if (S_ISDIR(sidecar.st_mode)) return "is a directory";
+  if (S_ISLNK(sidecar.st_mode)) return "is a symbolic link";
+  if (!S_ISREG(sidecar.st_mode)) return "is no regular file";
+  const bool owner_fits = sidecar.st_uid == database.st_uid || sidecar.st_uid == geteuid() ||
+                          sidecar.st_uid == 0;
+  const bool group_fits =
+      (database.st_mode & S_IWGRP) != 0 && sidecar.st_gid == database.st_gid;
+  if (!owner_fits && !group_fits) {
+    return "belongs to another user (" + std::to_string(sidecar.st_uid) + ")";
+  }
+  return {};
+}
+
+// ---- opening ----
+
+RegistryFile::RegistryFile(RegistryFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      id_(other.id_),
+      fd_(std::exchange(other.fd_, -1)),
+      blocks_(std::move(other.blocks_)) {}
+
+void RegistryFile::Close() noexcept {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+}
+
+namespace {
+
+constexpr int kOpenFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+
+// Standard input, output or error, where the application has closed them, are nothing to have a
+// file under: others write there. Both descriptors are of one open file description.
+int Above2(int fd) {
+  if (fd < 0 || fd > 2) return fd;
+  const int above = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return above;
+}
+
+}  // namespace
+
+// Makes it, with the database's mode and, where that can be, owner.
+Status RegistryFile::Create(const struct stat& database) {
+  const mode_t mode = database.st_mode & 0666;
+  fd_ = Above2(Retrying([&] { return open(path_.c_str(), kOpenFlags | O_CREAT | O_EXCL, mode); }));
+  if (fd_ < 0) return errno == EEXIST ? Status{} : Failed("cannot be made", errno);
+  struct stat facts {};
+  if (fstat(fd_, &facts) != 0) return Failed("cannot be made", errno);
+  const bool owned = facts.st_uid == database.st_uid && facts.st_gid == database.st_gid;
+  // What is not allowed is left: then it is ours, with the directory's group.
+  if (!owned && geteuid() == 0) (void)!fchown(fd_, database.st_uid, database.st_gid);
+  if (!owned && geteuid() != 0) (void)!fchown(fd_, static_cast<uid_t>(-1), database.st_gid);
+  if ((facts.st_mode & 0777) != mode) (void)!fchmod(fd_, mode);
+  return {};
+}
+
+// Leaves fd_ < 0, without an error, where somebody else made or removed it in between.
+Status RegistryFile::Open(const struct stat& database) {
+  fd_ = Above2(Retrying([&] { return open(path_.c_str(), kOpenFlags); }));
+  if (fd_ < 0 && errno == ENOENT) return Create(database);
+  if (fd_ < 0 && errno == ELOOP) return Because("is a symbolic link");
+  return fd_ < 0 ? Failed("cannot be opened", errno) : Status{};
+}
+
+Status RegistryFile::CheckOpened(const struct stat& database) {
+  struct stat facts {};
+  if (fstat(fd_, &facts) != 0) return Failed("cannot be read", errno);
+  if (const std::string why = WhyUntrusted(facts, database); !why.empty()) return Because(why);
+  if (facts.st_nlink > 1) return Because("has other names (hard links)");
+  // Whoever can cut it short can kill those who have it mapped.
+  if ((facts.st_mode & 0222 & ~database.st_mode) != 0) {
+    return Because("can be written by more users than the database");
+  }
+  id_ = IdOf(facts);
+  return {};
+}
+
+bool RegistryFile::Current() const {
+  struct stat facts {};
+  return lstat(path_.c_str(), &facts) == 0 && IdOf(facts) == id_;
+}
+
+bool RegistryFile::AnyOwner() const { return HeldByOther(fd_, kBlockByte, kBlocksMax); }
+
+// REQUIRES: the mutex byte is held, and it is a registry or empty.
+void RegistryFile::UnlinkIfOurs() const {
+  if (Current()) unlink(path_.c_str());
+}
+
+// The first page, under the mutex byte.
+Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
+  const HeaderState state = JudgeHeader(ReadFirstPage(fd_), database);
+  switch (state) {
+    case HeaderState::kOurs:
+      return Step::kDone;
+    case HeaderState::kForeign:
+      return Because(Name(state));
+    case HeaderState::kOtherVersion:
+    case HeaderState::kOtherDatabase:
+      if (AnyOwner()) return Because(Name(state) + ", and in use there");
+      UnlinkIfOurs();
+      return Step::kAgain;
+    case HeaderState::kEmpty:
+      break;
+  }
+  if (!WriteInPlace(fd_)) return Because(kCopies);
+  if (Status status = Allocate(0, kRegistryPage); !status.ok()) return status;
+  std::array<char, kRegistryPage> page{};
+  const RegistryHeader header = HeaderFor(database);
+  std::memcpy(page.data(), &header, sizeof header);
+  const ssize_t written = Retrying([&] { return pwrite(fd_, page.data(), page.size(), 0); });
+  if (written != static_cast<ssize_t>(page.size())) return Failed("cannot be written", errno);
+  return Step::kDone;
+}
+
+Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& database) {
+  struct stat facts {};
+  if (stat(path.c_str(), &facts) != 0 || IdOf(facts) != database) {
+    return Because("cannot be: the database is no longer of this name");
+  }
+  if (const std::string why = WhyUnfit(path); !why.empty()) return Because(why);
+  // Each try that fails has met another process that came or went.
+  constexpr int kTries = 50;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    RegistryFile file(path + kRegistrySuffix);
+    if (Status status = file.Open(facts); !status.ok()) return status;
+    if (file.fd_ < 0) continue;
+    if (Status status = file.CheckOpened(facts); !status.ok()) return status;
+    const MutexByte mutex(file.fd_);
+    if (!mutex.held()) return mutex.Refusal();
+    if (!file.Current()) continue;
+    const auto step = file.Begin(database);
+    if (step.ok() && step.value() == Step::kAgain) continue;
+    Status status = step.ok() ? Status{} : step.status();
+    if (status.ok()) {
+      const auto block = file.ClaimLocked();
+      if (block.ok()) return file;
+      status = block.status();
+    }
+    // What was made for nothing is not left behind.
+    const HeaderState state = JudgeHeader(ReadFirstPage(file.fd_), database);
+    const bool unused = state == HeaderState::kEmpty || state == HeaderState::kOurs;
+    if (unused && !file.AnyOwner()) file.UnlinkIfOurs();
+    return status;
+  }
+  return Because("cannot be entered: others come and go all the time");
+}
+
+// ---- blocks ----
+
+Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
+  if (!WithinFileLimit(offset + bytes)) return Because("would be larger than files may be here");
+  const auto start = static_cast<off_t>(offset);
+  const auto length = static_cast<off_t>(bytes);
+  if (Retrying([&] { return fallocate(fd_, 0, start, length); }) == 0) return {};
+  if (errno != EOPNOTSUPP) return Failed("cannot be given room", errno);
+  // A file system without: what was written has its place.
+  return WriteZeros(fd_, offset, bytes) ? Status{} : Failed("cannot be given room", errno);
+}
+
+Result<RegistryFile::Block> RegistryFile::Claim() {
+  const MutexByte mutex(fd_);
+  if (!mutex.held()) return mutex.Refusal();
+  return ClaimLocked();
+}
+
+// REQUIRES: the mutex byte is held: nobody else claims meanwhile, only owners go.
+Result<RegistryFile::Block> RegistryFile::ClaimLocked() {
+  struct stat facts {};
+  if (fstat(fd_, &facts) != 0) return Failed("cannot be read", errno);
+  const auto size = static_cast<std::uint64_t>(facts.st_size);
+  const std::uint64_t existing =
+      size > kRegistryPage ? (size - kRegistryPage + kBlockBytes - 1) / kBlockBytes : 0;
+  // The neighbour of our last one first: the kernel then has one lock for both.
+  const std::uint32_t first = blocks_.empty() ? 0 : blocks_.back().number + 1;
+  for (std::uint32_t i = 0; i < kBlocksMax; ++i) {
+    const std::uint32_t block = (first + i) % kBlocksMax;
+    const bool ours = std::any_of(blocks_.begin(), blocks_.end(),
+                                  [block](const Block& of) { return of.number == block; });
+    if (block > existing || ours) continue;
+    if (HeldByOther(fd_, kBlockByte + block, 1)) continue;
+    if (Status status = Allocate(BlockOffset(block), kBlockBytes); !status.ok()) return status;
+    // Nobody may find the last owner's name under our lock.
+    if (!WriteZeros(fd_, BlockOffset(block), sizeof(Published<ProcessLayout>))) {
+      return Failed("cannot be written", errno);
+    }
+    blocks_.reserve(blocks_.size() + 1);
+    if (const int error = TryLock(fd_, F_WRLCK, kBlockByte + block); error != 0) {
+      return Failed("cannot be locked", error);
+    }
+    blocks_.push_back({.number = block, .zeros = size <= BlockOffset(block)});
+    return blocks_.back();
+  }
+  return Because("is full");
+}
+
+// ---- going ----
+
+void RegistryFile::Leave() noexcept {
+  if (fd_ < 0) return;
+  if (!blocks_.empty()) {
+    const MutexByte mutex(fd_);
+    TryLock(fd_, F_UNLCK, kBlockByte, kBlocksMax);
+    blocks_.clear();
+    if (mutex.held() && !AnyOwner()) UnlinkIfOurs();
+  }
+  Close();
+}
+
+void RegistryFile::Abandon() noexcept {
+  blocks_.clear();
+  Close();
+}
+
+}  // namespace lockscope::ledger

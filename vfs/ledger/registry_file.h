@@ -1,0 +1,92 @@
+// RegistryFile: one sidecar, as one of its owners holds it: which file that is, which blocks are
+// this process's, and when it goes. What is written into a block is registry.h's business.
+//
+// Threads: one at a time (the registry's mutex). Never waits for longer than kMutexWaitMs for
+// another process; what cannot be had then is done without.
+//
+// Fork: Abandon() in the child. Anything else would let go of the parent's locks.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ledger/registry_layout.h"
+#include "model/file_id.h"
+#include "model/status.h"
+
+namespace lockscope::ledger {
+
+// What the first page of a sidecar says.
+enum class HeaderState {
+  kEmpty,          // nothing yet: it was just made, or its maker died there
+  kOurs,           // of this version, for this database
+  kOtherVersion,   // of lockscope, but laid out otherwise
+  kOtherDatabase,  // made for another file: the database was replaced under its name
+  kForeign,        // no registry at all
+};
+// REQUIRES: `bytes` is as much of the first kRegistryPage bytes as there is.
+HeaderState JudgeHeader(const std::vector<std::uint8_t>& bytes, const FileId& database);
+// In words: "is of another database: …"; empty for the first two.
+std::string Name(HeaderState state);
+
+// Empty where it may be read and believed: a regular file of the database's owner, of ourselves or
+// of root; of somebody else only where the database's group may write to it and the file is that
+// group's.
+std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database);
+
+class RegistryFile {
+ public:
+  // Opens the sidecar of the database at `path`, or makes it, and claims a block of it. An error
+  // says why that cannot be, and leaves nothing behind.
+  static Result<RegistryFile> Enter(const std::string& path, const FileId& database);
+
+  RegistryFile(RegistryFile&& other) noexcept;
+  RegistryFile& operator=(RegistryFile&&) = delete;
+  RegistryFile(const RegistryFile&) = delete;
+  RegistryFile& operator=(const RegistryFile&) = delete;
+  // Leaves.
+  ~RegistryFile() { Leave(); }
+
+  // A block of ours. Its space is allocated; what stands in it means nothing, unless it is new.
+  struct Block {
+    std::uint32_t number = 0;
+    bool zeros = false;  // it was appended: all of it is zeros
+  };
+  // One more.
+  Result<Block> Claim();
+  // In the order of their claiming; never empty.
+  const std::vector<Block>& blocks() const { return blocks_; }
+  int fd() const { return fd_; }
+  // Whether its name is still this file's.
+  bool Current() const;
+
+  // Lets go of all blocks, and unlinks the file where nobody else has one.
+  void Leave() noexcept;
+  // In a forked child: closes the descriptor and lets go of nothing.
+  void Abandon() noexcept;
+
+ private:
+  // What came of one attempt to enter.
+  enum class Step { kDone, kAgain };
+
+  explicit RegistryFile(std::string path) : path_(std::move(path)) {}
+  Status Open(const struct stat& database);
+  Status Create(const struct stat& database);
+  Status CheckOpened(const struct stat& database);
+  Result<Step> Begin(const FileId& database);
+  Result<Block> ClaimLocked();
+  Status Allocate(std::uint64_t offset, std::uint64_t bytes) const;
+  bool AnyOwner() const;
+  void UnlinkIfOurs() const;
+  void Close() noexcept;
+
+  std::string path_;  // of the sidecar
+  FileId id_{};
+  int fd_ = -1;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace lockscope::ledger

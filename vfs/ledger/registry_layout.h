@@ -1,0 +1,115 @@
+// The sidecar "<database>-lockscope": what the processes that use one database tell each other.
+//
+//   offset                        bytes          what
+//   0                             4096           header, see RegistryHeader; written once
+//   4096 + N × kBlockBytes        kBlockBytes    block N, of one process at a time:
+//     + 0                         4096             process facts (Published<ProcessLayout>)
+//     + 4096                      sizeof(LockStats)  what its closed connections counted
+//     + kFirstRecord + I × R      R                record I of 0 … 7 (R = sizeof(ConnectionRecord)):
+//                                                    identity, slot, event ring, counters, barrier
+//
+// Byte order and word size are those of the machine, which all of its processes share.
+//
+// Locks, all of them open-file-description locks (F_OFD_SETLK), never waited for:
+//
+//   kMutexByte        held while a block is claimed, and while the last one looks whether it is
+//   kBlockByte + N    held by the process that owns block N, for as long as it does: the kernel lets
+//                     go of it when the process dies, so whoever sees it held sees a live owner
+//
+// A block belongs to whoever holds its byte; what stands in a block whose byte is free means
+// nothing. The file never shrinks; the last one out unlinks it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "ledger/clock.h"
+#include "ledger/connection.h"
+#include "ledger/published.h"
+
+namespace lockscope::ledger {
+
+inline constexpr const char* kRegistrySuffix = "-lockscope";
+inline constexpr std::array<char, 16> kRegistryMagic = {'l', 'o', 'c', 'k', 's', 'c', 'o', 'p',
+                                                        'e', '-', 'l', 'e', 'd', 'g', 'e', 'r'};
+// Changes with whatever changes in this file or in what lies in a block.
+inline constexpr std::uint32_t kRegistryVersion = 1;
+inline constexpr std::uint32_t kRegistryByteOrder = 0x01020304;
+inline constexpr std::size_t kRegistryPage = 4096;
+inline constexpr std::size_t kBlockRecords = 8;
+inline constexpr std::uint32_t kBlocksMax = 1024;
+inline constexpr std::uint64_t kMutexByte = 0x40000000;
+inline constexpr std::uint64_t kBlockByte = kMutexByte + 2;  // apart, or the kernel would merge them
+
+struct RegistryHeader {
+  std::array<char, 16> magic = kRegistryMagic;
+  std::uint32_t byte_order = kRegistryByteOrder;
+  std::uint32_t version = kRegistryVersion;
+  std::uint32_t block_bytes = 0;
+  std::uint32_t record_bytes = 0;
+  std::uint64_t database_device = 0;  // of the database that it was made for: after a rename or a
+  std::uint64_t database_inode = 0;   // restore the name is another file's
+};
+static_assert(sizeof(RegistryHeader) == 48);
+
+// bit 0     the process wants to be private now: its connections are not shown
+// bit 8-15  TickSource
+struct ProcessFlags {
+  bool hidden = false;
+  TickSource ticks = TickSource::kCoarse;
+
+  constexpr std::uint64_t Pack() const {
+    return static_cast<std::uint64_t>(hidden) | static_cast<std::uint64_t>(ticks) << 8;
+  }
+  static constexpr ProcessFlags Unpack(std::uint64_t word) {
+    return {.hidden = (word & 1) != 0, .ticks = static_cast<TickSource>(word >> 8 & 0xff)};
+  }
+};
+
+// Written when the block is claimed, and when `application` or `registry` is set.
+template <class W>
+struct ProcessLayout {
+  W instance;         // a number of this process alone, never 0; 0: the block is not in use yet
+  W pid;              // as its own pid namespace numbers it
+  W pid_namespace;    // inode of /proc/self/ns/pid; 0: not known
+  W start_boottime;   // nanoseconds, as /proc/PID/stat tells; 0: not known
+  W flags;            // ProcessFlags
+  W anchor_ticks;     // a ClockAnchor
+  W anchor_monotonic;
+  W anchor_realtime;
+  TextLayout<W, 16> application;     // empty: none
+  TextLayout<W, 100> command;        // the command line
+  TextLayout<W, 4> sqlite_version;
+  TextLayout<W, 16> sqlite_source;
+};
+
+struct ProcessPage {
+  alignas(kRegistryPage) Published<ProcessLayout> process;
+};
+static_assert(sizeof(ProcessPage) == kRegistryPage);
+
+struct RegistryBlock {
+  ProcessPage page;
+  LockStats closed;
+  std::array<ConnectionRecord, kBlockRecords> records;
+};
+inline constexpr std::size_t kBlockBytes = sizeof(RegistryBlock);
+inline constexpr std::size_t kFirstRecord = kRegistryPage + sizeof(LockStats);
+static_assert(kBlockBytes % kRegistryPage == 0);
+static_assert(kFirstRecord + kBlockRecords * sizeof(ConnectionRecord) <= kBlockBytes);
+static_assert(std::is_standard_layout_v<RegistryBlock>);
+
+constexpr std::uint64_t BlockOffset(std::uint32_t block) {
+  return kRegistryPage + std::uint64_t{block} * kBlockBytes;
+}
+
+inline RegistryHeader HeaderFor(const FileId& database) {
+  return {.block_bytes = kBlockBytes,
+          .record_bytes = sizeof(ConnectionRecord),
+          .database_device = database.device,
+          .database_inode = database.inode};
+}
+
+}  // namespace lockscope::ledger

@@ -1,0 +1,389 @@
+#include "ledger/registry_reader.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "kernel/descriptors.h"
+#include "kernel/process.h"
+#include "ledger/registry.h"
+#include "ledger/registry_file.h"
+
+namespace lockscope::ledger {
+namespace {
+
+constexpr std::int64_t kOpenFileDescriptionLock = -1;  // as ProbeLock tells its holder
+
+std::uint64_t RecordOffset(std::uint32_t block, std::size_t record) {
+  return BlockOffset(block) + kFirstRecord + record * sizeof(ConnectionRecord);
+}
+
+bool HoldsBlock(int fd, std::uint32_t block) {
+  const auto conflict = kernel::ProbeLock(fd, true, kBlockByte + block, kBlockByte + block);
+  return conflict && conflict->pid == kOpenFileDescriptionLock;
+}
+
+bool AnyBlockHeld(int fd) {
+  return kernel::ProbeLock(fd, true, kBlockByte, kBlockByte + kBlocksMax - 1).has_value();
+}
+
+// Ticks that are on another scale mean nothing here.
+void ForgetTicks(SlotCopy& slot) {
+  slot.last_call = slot.open_since = slot.want_since = slot.want_last = slot.want_gap = 0;
+  slot.last_busy = 0;
+  slot.shm_since.fill(0);
+  slot.database_since.fill(0);
+}
+
+ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words) {
+  ProcessFacts facts;
+  facts.instance = words.instance;
+  facts.own_pid = static_cast<std::int64_t>(words.pid);
+  facts.pid_namespace = words.pid_namespace;
+  facts.start_boottime_ns = words.start_boottime;
+  const ProcessFlags flags = ProcessFlags::Unpack(words.flags);
+  facts.hidden = flags.hidden;
+  facts.same_ticks = flags.ticks == CurrentTickSource();
+  facts.anchor = {.ticks = words.anchor_ticks,
+                  .monotonic_ns = words.anchor_monotonic,
+                  .realtime_ns = static_cast<std::int64_t>(words.anchor_realtime)};
+  facts.application = kernel::Printable(LoadText(words.application));
+  facts.command = kernel::Printable(LoadText(words.command));
+  facts.sqlite_version = kernel::Printable(LoadText(words.sqlite_version));
+  facts.sqlite_source_id = kernel::Printable(LoadText(words.sqlite_source));
+  static const std::uint64_t own_namespace = kernel::OwnPidNamespace().value_or(0);
+  if (own_namespace != 0 && facts.pid_namespace == own_namespace) facts.pid = facts.own_pid;
+  return facts;
+}
+
+// Whether the process that a lock stands for can be the one that wrote its name there.
+bool MayBeAlive(const ProcessFacts& facts) {
+  if (!facts.pid) return true;
+  if (!kernel::MayExist(*facts.pid)) return false;
+  const auto start = kernel::ProcessStartBoottimeNs(*facts.pid);
+  return !start || facts.start_boottime_ns == 0 || *start == facts.start_boottime_ns;
+}
+
+}  // namespace
+
+// ---- reading ----
+
+RegistryReader::RegistryReader(const std::string& path, const FileId& database)
+    : path_(path + kRegistrySuffix),
+      database_path_(path),
+      own_instance_(Registry::Process().instance()) {
+  Open(database);
+  if (!unavailable_.empty()) {
+    unavailable_ = path_.substr(path_.rfind('/') + 1) + " " + unavailable_;
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+  }
+}
+
+RegistryReader::~RegistryReader() {
+  if (fd_ >= 0) close(fd_);
+}
+
+void RegistryReader::Open(const FileId& database) {
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const auto failed = [](int error) {
+    return "cannot be read: " + std::generic_category().message(error);
+  };
+  fd_ = open(path_.c_str(), kFlags);
+  if (fd_ < 0) {
+    if (errno == ELOOP) {
+      unavailable_ = "is a symbolic link";
+    } else if (errno != ENOENT) {
+      unavailable_ = failed(errno);
+    }
+    return;
+  }
+  struct stat facts {};
+  struct stat database_facts {};
+  if (fstat(fd_, &facts) != 0 || stat(database_path_.c_str(), &database_facts) != 0) {
+    unavailable_ = failed(errno);
+    return;
+  }
+  unavailable_ = WhyUntrusted(facts, database_facts);
+  if (!unavailable_.empty()) return;
+  std::vector<std::uint8_t> page(kRegistryPage);
+  const ssize_t bytes = pread(fd_, page.data(), page.size(), 0);
+  page.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
+  unavailable_ = Name(JudgeHeader(page, database));
+}
+
+// False at the end of the file too.
+bool RegistryReader::ReadAt(std::uint64_t offset, void* to, std::size_t bytes) const {
+  return pread(fd_, to, bytes, static_cast<off_t>(offset)) == static_cast<ssize_t>(bytes);
+}
+
+// The reader's rule of word.h, by system calls, which are not reordered.
+template <class Layout>
+bool RegistryReader::ReadPublished(std::uint64_t offset, Layout& copy) const {
+  constexpr int kAttempts = 50;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::uint64_t before = 0;
+    std::uint64_t after = 0;
+    if (!ReadAt(offset, &before, sizeof before)) return false;
+    if ((before & 1) == 0) {
+      if (!ReadAt(offset + sizeof before, &copy, sizeof copy)) return false;
+      if (!ReadAt(offset, &after, sizeof after)) return false;
+      if (before == after) return true;
+    }
+    if (attempt > 10) sched_yield();
+  }
+  return false;
+}
+
+// ---- who is alive ----
+
+std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block) {
+  ProcessLayout<std::uint64_t> words{};
+  if (!ReadPublished(BlockOffset(block), words) || words.instance == 0) return nullptr;
+  if (words.instance == own_instance_ || !HoldsBlock(fd_, block)) return nullptr;
+  // The name before and after the lock was seen: it is the holder's.
+  std::uint64_t instance = 0;
+  constexpr std::uint64_t kInstance =
+      sizeof(std::uint64_t) + offsetof(ProcessLayout<std::uint64_t>, instance);
+  if (!ReadAt(BlockOffset(block) + kInstance, &instance, sizeof instance)) return nullptr;
+  if (instance != words.instance) return nullptr;
+  const ProcessFacts facts = FactsOf(words);
+  if (facts.hidden || !MayBeAlive(facts)) return nullptr;
+  auto& known = processes_[facts.instance];
+  if (known == nullptr) known = std::make_shared<const ProcessFacts>(facts);
+  return known;
+}
+
+std::vector<RegistryReader::Owner> RegistryReader::LiveOwners() {
+  std::vector<Owner> owners;
+  if (fd_ < 0 || !AnyBlockHeld(fd_)) return owners;
+  struct stat facts {};
+  if (fstat(fd_, &facts) != 0) return owners;
+  for (std::uint32_t block = 0; block < kBlocksMax; ++block) {
+    if (BlockOffset(block + 1) > static_cast<std::uint64_t>(facts.st_size)) break;
+    if (auto process = OwnerOf(block)) owners.push_back({block, std::move(process)});
+  }
+  return owners;
+}
+
+// ---- records ----
+
+namespace {
+
+// A record begins with what is read of it at once.
+constexpr std::size_t kSlotSequence =
+    offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, sequence);
+constexpr std::size_t kSlotWordsAt =
+    offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, words);
+constexpr std::size_t kSequencesBytes = kSlotSequence + sizeof(std::uint64_t);
+constexpr std::size_t kBytesWithTexts = kSlotWordsAt + sizeof(SlotCopy);
+constexpr std::size_t kBytesWithoutTexts = kSlotWordsAt + offsetof(SlotCopy, sql);
+static_assert(offsetof(ConnectionRecord, identity) == 0);
+
+using RecordHead = std::array<std::uint8_t, kSequencesBytes>;
+
+std::uint64_t WordAt(const std::uint8_t* bytes, std::size_t offset) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes + offset, sizeof word);
+  return word;
+}
+
+IdentityLayout<std::uint64_t> IdentityAt(const std::uint8_t* bytes) {
+  IdentityLayout<std::uint64_t> words{};
+  std::memcpy(&words, bytes + sizeof(std::uint64_t), sizeof words);
+  return words;
+}
+
+RecordState StateOf(const IdentityLayout<std::uint64_t>& words) {
+  const bool known = words.state <= static_cast<std::uint64_t>(RecordState::kClosed);
+  return known ? static_cast<RecordState>(words.state) : RecordState::kFree;
+}
+
+// Neither the identity nor the slot is in mid-update.
+bool AtRest(const RecordHead& head) {
+  return ((WordAt(head.data(), 0) | WordAt(head.data(), kSlotSequence)) & 1) == 0;
+}
+
+bool SameSequences(const std::uint8_t* a, const RecordHead& b) {
+  return WordAt(a, 0) == WordAt(b.data(), 0) &&
+         WordAt(a, kSlotSequence) == WordAt(b.data(), kSlotSequence);
+}
+
+}  // namespace
+
+ConnectionView RegistryReader::Identified(const Owner& owner,
+                                          const IdentityLayout<std::uint64_t>& words) const {
+  const IdentityFlags flags = IdentityFlags::Unpack(words.flags);
+  ConnectionView view;
+  view.process = owner.process;
+  view.info = {.id = words.number,
+               .path = database_path_,
+               .database = {.device = words.database_device, .inode = words.database_inode},
+               .vfs = kernel::Printable(LoadText(words.vfs)),
+               .posix_locks = flags.posix_locks,
+               .posix_shm_locks = flags.posix_shm_locks,
+               .barrier = flags.barrier,
+               .publish = true,
+               .thread = static_cast<std::int64_t>(words.thread),
+               .opened = owner.process->same_ticks ? words.opened : 0};
+  view.shm = {.device = words.shm_device, .inode = words.shm_inode};
+  view.journal_mode = JournalModeOf(words.journal_mode);
+  return view;
+}
+
+// kFree where it cannot be read.
+RecordState RegistryReader::ReadIdentity(const Owner& owner, std::uint64_t record,
+                                         ConnectionView& view) const {
+  IdentityLayout<std::uint64_t> words{};
+  if (!ReadPublished(record + offsetof(ConnectionRecord, identity), words)) {
+    return RecordState::kFree;
+  }
+  view = Identified(owner, words);
+  return StateOf(words);
+}
+
+// The sequences before, everything, the sequences again: three system calls. False where no
+// connection is open there.
+bool RegistryReader::ReadView(const Owner& owner, std::size_t record, std::size_t head_bytes,
+                              ConnectionView& view) {
+  const std::uint64_t offset = RecordOffset(owner.block, record);
+  constexpr int kAttempts = 50;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (attempt > 10) sched_yield();
+    RecordHead before{};
+    RecordHead after{};
+    if (!ReadAt(offset, before.data(), before.size())) return false;
+    if (!AtRest(before)) continue;
+    if (StateOf(IdentityAt(before.data())) != RecordState::kOpen) return false;
+    head_.resize(head_bytes);
+    if (!ReadAt(offset, head_.data(), head_.size())) return false;
+    if (!ReadAt(offset, after.data(), after.size())) return false;
+    if (!SameSequences(before.data(), after)) continue;
+    view = Identified(owner, IdentityAt(head_.data()));
+    std::memcpy(static_cast<void*>(&view.slot), head_.data() + kSlotWordsAt,
+                head_bytes - kSlotWordsAt);
+    view.held = HeldBits::Unpack(view.slot.held);
+    if (!owner.process->same_ticks) ForgetTicks(view.slot);
+    return true;
+  }
+  return false;
+}
+
+std::vector<ConnectionView> RegistryReader::Views(std::size_t head_bytes) {
+  std::vector<ConnectionView> views;
+  ConnectionView view;
+  for (const Owner& owner : LiveOwners()) {
+    for (std::size_t record = 0; record < kBlockRecords; ++record) {
+      if (ReadView(owner, record, head_bytes, view)) views.push_back(std::move(view));
+    }
+  }
+  return views;
+}
+
+std::vector<ConnectionView> RegistryReader::Connections() { return Views(kBytesWithTexts); }
+
+std::vector<ConnectionView> RegistryReader::ConnectionsWithoutTexts() {
+  return Views(kBytesWithoutTexts);
+}
+
+std::vector<BarrierView> RegistryReader::Barriers() {
+  std::vector<BarrierView> barriers;
+  for (const Owner& owner : LiveOwners()) {
+    for (std::size_t record = 0; record < kBlockRecords; ++record) {
+      const std::uint64_t offset = RecordOffset(owner.block, record);
+      ConnectionView view;
+      if (ReadIdentity(owner, offset, view) != RecordState::kOpen || !view.info.barrier) continue;
+      BarrierNoteLayout<std::uint64_t> words{};
+      if (!ReadPublished(offset + offsetof(ConnectionRecord, barrier), words)) continue;
+      if (words.present != 1 || words.state > static_cast<std::uint64_t>(BarrierState::kLost)) {
+        continue;
+      }
+      BarrierView& barrier = barriers.emplace_back();
+      barrier.process = owner.process;
+      barrier.connection = view.info.id;
+      barrier.notice = {.token = LoadText(words.token),
+                        .label = LoadText(words.label),
+                        .kind = LoadText(words.kind),
+                        .members = {},
+                        .since = owner.process->same_ticks ? words.since : 0,
+                        .expires_monotonic_ns = words.expires,
+                        .state = static_cast<BarrierState>(words.state)};
+      std::string paths = LoadText(words.databases);
+      while (!paths.empty()) {
+        const std::size_t end = std::min(paths.find('\0'), paths.size());
+        barrier.notice.members.push_back({.path = paths.substr(0, end), .database = {}});
+        paths.erase(0, end + 1);
+      }
+    }
+  }
+  return barriers;
+}
+
+std::vector<ConnectionEvents> RegistryReader::Events() {
+  std::vector<ConnectionEvents> all;
+  const auto ring = std::make_unique<EventRing>();
+  for (const Owner& owner : LiveOwners()) {
+    for (std::size_t record = 0; record < kBlockRecords; ++record) {
+      const std::uint64_t offset = RecordOffset(owner.block, record);
+      const std::uint64_t ring_offset = offset + offsetof(ConnectionRecord, ring);
+      ConnectionView view;
+      const RecordState state = ReadIdentity(owner, offset, view);
+      if (state == RecordState::kFree) continue;
+      std::uint64_t head = 0;
+      std::uint64_t now = 0;
+      if (!ReadAt(ring_offset, &head, sizeof head) ||
+          !ReadAt(ring_offset, static_cast<void*>(ring.get()), sizeof *ring) ||
+          !ReadAt(ring_offset, &now, sizeof now)) {
+        continue;
+      }
+      ConnectionView again;
+      if (ReadIdentity(owner, offset, again) == RecordState::kFree) continue;
+      if (again.info.id != view.info.id) continue;
+      ConnectionEvents& events = all.emplace_back();
+      events.process = owner.process;
+      events.info = view.info;
+      events.open = state == RecordState::kOpen;
+      events.events = ring->Between(head, now, events.lost);
+      if (owner.process->same_ticks) continue;
+      for (RecordedEvent& event : events.events) event.at = event.duration_ticks = 0;
+    }
+  }
+  return all;
+}
+
+std::vector<DatabaseStats> RegistryReader::Stats() {
+  std::map<std::uint64_t, DatabaseStats> by_instance;
+  const auto stats = std::make_unique<LockStats>();
+  for (const Owner& owner : LiveOwners()) {
+    DatabaseStats& of_process = by_instance[owner.process->instance];
+    of_process.process = owner.process;
+    of_process.path = database_path_;
+    const auto add = [&](std::uint64_t offset) {
+      if (!ReadAt(offset, static_cast<void*>(stats.get()), sizeof *stats)) return;
+      for (std::size_t i = 0; i < kStatKinds; ++i) {
+        if (!stats->Empty(i)) stats->AddTo(of_process.kinds.at(i), i);
+      }
+    };
+    add(BlockOffset(owner.block) + kRegistryPage);
+    for (std::size_t record = 0; record < kBlockRecords; ++record) {
+      const std::uint64_t offset = RecordOffset(owner.block, record);
+      ConnectionView view;
+      if (ReadIdentity(owner, offset, view) != RecordState::kOpen) continue;
+      add(offset + offsetof(ConnectionRecord, stats));
+    }
+  }
+  std::vector<DatabaseStats> all;
+  for (auto& [instance, of_process] : by_instance) all.push_back(std::move(of_process));
+  return all;
+}
+
+}  // namespace lockscope::ledger

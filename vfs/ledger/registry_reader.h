@@ -1,0 +1,73 @@
+// RegistryReader: what other processes tell in the sidecar of one database.
+//
+// Reads with pread() only, takes no lock, changes nothing. Whoever can write to the sidecar can have
+// written anything: all of it is bounds-checked, and only what a live owner holds is believed.
+//
+// Alive is who holds the lock on its block's byte and, where its pid means something here, is the
+// process that started when it says. (A child that inherited the descriptor past every precaution
+// holds the lock on.)
+//
+// Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ledger/registry_layout.h"
+#include "ledger/views.h"
+#include "model/file_id.h"
+
+namespace lockscope::ledger {
+
+class RegistryReader {
+ public:
+  // Of the database at `path`.
+  RegistryReader(const std::string& path, const FileId& database);
+  ~RegistryReader();
+  RegistryReader(const RegistryReader&) = delete;
+  RegistryReader& operator=(const RegistryReader&) = delete;
+
+  // Why nothing can be read: "app.db-lockscope is a symbolic link". Empty where it can, and where
+  // there is no sidecar: then nobody publishes.
+  const std::string& unavailable() const { return unavailable_; }
+
+  // Of all other processes that are alive now. What was in mid-update all the while is left out.
+  std::vector<ConnectionView> Connections();
+  // The same without the statements' texts, which are most of what there is to read.
+  std::vector<ConnectionView> ConnectionsWithoutTexts();
+  std::vector<BarrierView> Barriers();
+  // Also of closed connections whose records have not been used again.
+  std::vector<ConnectionEvents> Events();
+  std::vector<DatabaseStats> Stats();
+
+ private:
+  struct Owner {
+    std::uint32_t block = 0;
+    std::shared_ptr<const ProcessFacts> process;
+  };
+
+  void Open(const FileId& database);
+  bool ReadAt(std::uint64_t offset, void* to, std::size_t bytes) const;
+  template <class Layout>
+  bool ReadPublished(std::uint64_t offset, Layout& copy) const;
+  std::vector<Owner> LiveOwners();
+  std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block);
+  std::vector<ConnectionView> Views(std::size_t head_bytes);
+  bool ReadView(const Owner& owner, std::size_t record, std::size_t head_bytes,
+                ConnectionView& view);
+  RecordState ReadIdentity(const Owner& owner, std::uint64_t record, ConnectionView& view) const;
+  ConnectionView Identified(const Owner& owner, const IdentityLayout<std::uint64_t>& words) const;
+
+  std::string path_;           // of the sidecar
+  std::string database_path_;
+  std::string unavailable_;
+  int fd_ = -1;
+  std::uint64_t own_instance_ = 0;
+  std::map<std::uint64_t, std::shared_ptr<const ProcessFacts>> processes_;  // by instance
+  std::vector<std::uint8_t> head_;  // of the record that is being read
+};
+
+}  // namespace lockscope::ledger
