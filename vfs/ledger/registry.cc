@@ -177,13 +177,10 @@ Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const C
   auto* fresh = static_cast<RegistryBlock*>(mapped);
   if (!block.zeros) {
     // Whatever a dead process, or a hostile one, has left there.
-    for (ConnectionRecord& record : fresh->records) {
-      record.identity.words.state.Store(static_cast<std::uint64_t>(RecordState::kFree));
-    }
     std::memset(static_cast<void*>(&fresh->closed), 0, sizeof fresh->closed);
   }
   Tell(fresh->page.process, instance_, chosen);
-  sidecar.blocks.push_back({.mapped = fresh, .known = block.zeros ? kAllUsed : 0});
+  sidecar.blocks.push_back({.mapped = fresh, .number = block.number, .zeros = block.zeros});
   return {};
 }
 
@@ -243,14 +240,19 @@ Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& dat
   }
   unsigned index = 0;
   while ((block->used >> index & 1U) != 0) ++index;
-  block->used |= 1U << index;
+  const unsigned bit = 1U << index;
   ConnectionRecord& record = block->mapped->records.at(index);
-  if ((block->known >> index & 1U) != 0) {
+  if ((block->known & bit) != 0) {
     record.Clear();
   } else {
-    std::memset(static_cast<void*>(&record), 0, sizeof record);
-    block->known |= 1U << index;
+    if (const Status status = sidecar->file.MakeRoom(block->number, index); !status.ok()) {
+      if (!sidecar->used) sidecars_.pop_back();  // entered for nothing
+      return {.refusal = status.message};
+    }
+    if (!block->zeros) std::memset(static_cast<void*>(&record), 0, sizeof record);
+    block->known |= bit;
   }
+  block->used |= bit;
   return {.record = &record,
           .closed = &sidecar->blocks.front().mapped->closed,
           .first = !std::exchange(sidecar->used, true)};

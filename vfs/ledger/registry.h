@@ -60,8 +60,10 @@ class Registry {
  private:
   struct Block {
     RegistryBlock* mapped = nullptr;
-    unsigned used = 0;    // records in use, a bit each
-    unsigned known = 0;   // records that have been ours, or are zeros, since the block was claimed
+    std::uint32_t number = 0;
+    bool zeros = false;  // what has not been used is zeros
+    unsigned used = 0;   // records in use, a bit each
+    unsigned known = 0;  // records that have been in use: there is room for them
   };
   struct Sidecar {
     std::string path;  // of the database

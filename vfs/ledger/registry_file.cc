@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -384,10 +385,41 @@ Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
   return WriteZeros(fd_, offset, bytes) ? Status{} : Failed("cannot be given room", errno);
 }
 
+// The file ends where its last block does, whether there is room for all of that or not.
+Status RegistryFile::Extend(std::uint64_t bytes, std::uint64_t size) const {
+  if (size >= bytes) return {};
+  if (!WithinFileLimit(bytes)) return Because("would be larger than files may be here");
+  const int result = Retrying([&] { return ftruncate(fd_, static_cast<off_t>(bytes)); });
+  return result == 0 ? Status{} : Failed("cannot be given room", errno);
+}
+
+Status RegistryFile::MakeRoom(std::uint32_t block, std::size_t record) const {
+  return Allocate(BlockOffset(block) + kFirstRecord + record * sizeof(ConnectionRecord),
+                  sizeof(ConnectionRecord));
+}
+
 Result<RegistryFile::Block> RegistryFile::Claim() {
   const MutexByte mutex(fd_);
   if (!mutex.held()) return mutex.Refusal();
   return ClaimLocked();
+}
+
+// Nobody may find the last owner's name, or its connections, under our lock. Where nothing was
+// written there is no place, and none is taken.
+bool RegistryFile::Forget(std::uint32_t block) const {
+  if (!WriteZeros(fd_, BlockOffset(block), sizeof(Published<ProcessLayout>))) return false;
+  for (std::size_t record = 0; record < kBlockRecords; ++record) {
+    const std::uint64_t state = BlockOffset(block) + kFirstRecord +
+                                record * sizeof(ConnectionRecord) +
+                                offsetof(ConnectionRecord, identity) + sizeof(std::uint64_t) +
+                                offsetof(IdentityLayout<std::uint64_t>, state);
+    std::uint64_t word = 0;
+    const ssize_t bytes =
+        Retrying([&] { return pread(fd_, &word, sizeof word, static_cast<off_t>(state)); });
+    if (bytes < 0) return false;
+    if (bytes > 0 && word != 0 && !WriteZeros(fd_, state, sizeof word)) return false;
+  }
+  return true;
 }
 
 // REQUIRES: the mutex byte is held: nobody else claims meanwhile, only owners go.
@@ -405,11 +437,9 @@ Result<RegistryFile::Block> RegistryFile::ClaimLocked() {
                                   [block](const Block& of) { return of.number == block; });
     if (block > existing || ours) continue;
     if (HeldByOther(fd_, kBlockByte + block, 1)) continue;
-    if (Status status = Allocate(BlockOffset(block), kBlockBytes); !status.ok()) return status;
-    // Nobody may find the last owner's name under our lock.
-    if (!WriteZeros(fd_, BlockOffset(block), sizeof(Published<ProcessLayout>))) {
-      return Failed("cannot be written", errno);
-    }
+    if (Status status = Allocate(BlockOffset(block), kFirstRecord); !status.ok()) return status;
+    if (Status status = Extend(BlockOffset(block + 1), size); !status.ok()) return status;
+    if (!Forget(block)) return Failed("cannot be written", errno);
     blocks_.reserve(blocks_.size() + 1);
     if (const int error = TryLock(fd_, F_WRLCK, kBlockByte + block); error != 0) {
       return Failed("cannot be locked", error);

@@ -50,13 +50,17 @@ class RegistryFile {
   // Leaves.
   ~RegistryFile() { Leave(); }
 
-  // A block of ours. Its space is allocated; what stands in it means nothing, unless it is new.
+  // A block of ours. Room is made for its process facts and counters, not yet for its records. What
+  // stands in it means nothing, unless it is new.
   struct Block {
     std::uint32_t number = 0;
     bool zeros = false;  // it was appended: all of it is zeros
   };
   // One more.
   Result<Block> Claim();
+  // Makes room for a record: before it is touched for the first time, since a page without a place
+  // on a full disk would be SIGBUS. Most processes need one of the eight.
+  Status MakeRoom(std::uint32_t block, std::size_t record) const;
   // In the order of their claiming; never empty.
   const std::vector<Block>& blocks() const { return blocks_; }
   int fd() const { return fd_; }
@@ -79,6 +83,8 @@ class RegistryFile {
   Result<Step> Begin(const FileId& database);
   Result<Block> ClaimLocked();
   Status Allocate(std::uint64_t offset, std::uint64_t bytes) const;
+  Status Extend(std::uint64_t bytes, std::uint64_t size) const;
+  bool Forget(std::uint32_t block) const;
   bool AnyOwner() const;
   void UnlinkIfOurs() const;
   void Close() noexcept;
