@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include "kernel/proc_text.h"
 
@@ -100,23 +101,29 @@ std::optional<std::string> ProcessName(std::int64_t pid) {
   if (pid <= 0) return std::nullopt;
   const auto command = ReadProcText(ProcPath(pid, "cmdline"), kCommandBytesMax);
   if (!command) return std::nullopt;
-  const std::string_view arguments = WithoutTrailing(*command, '\0');
-  if (arguments.empty()) return BracketedName(pid);
-  return Printable(arguments);
+  std::string name = ShownCommandLine(*command);
+  return name.empty() ? BracketedName(pid) : std::move(name);
+}
+
+std::string ShownCommandLine(std::string_view cmdline) {
+  return Printable(WithoutTrailing(cmdline, '\0'));
 }
 
 std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
   if (pid <= 0) return std::nullopt;
   const auto stat = ReadProcText(ProcPath(pid, "stat"));
-  if (!stat) return std::nullopt;
+  const auto ticks = stat ? StartTicks(*stat) : std::nullopt;
+  return ticks ? TicksToNs(*ticks) : std::nullopt;
+}
+
+std::optional<std::uint64_t> StartTicks(std::string_view stat) noexcept {
   // Field 2 is the name in parentheses and may contain blanks and parentheses: start after the
   // last.
-  const std::size_t name_end = stat->rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
-  std::string_view rest = std::string_view(*stat).substr(name_end + 1);
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string_view::npos) return std::nullopt;
+  std::string_view rest = stat.substr(name_end + 1);
   for (int field = 3; field < 22; ++field) TakeField(rest);
-  const auto ticks = ParseNumber<std::uint64_t>(TakeField(rest));
-  return ticks ? TicksToNs(*ticks) : std::nullopt;
+  return ParseNumber<std::uint64_t>(TakeField(rest));
 }
 
 std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid) {

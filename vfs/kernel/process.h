@@ -22,9 +22,16 @@ inline constexpr std::size_t kProcessNameChars = 200;
 // anything into its command line.
 std::optional<std::string> ProcessName(std::int64_t pid);
 
+// The same of a text in the form of /proc/PID/cmdline; empty where that is empty.
+std::string ShownCommandLine(std::string_view cmdline);
+
 // When the process started: nanoseconds on CLOCK_BOOTTIME (field 22 of /proc/PID/stat), cut to
 // whole clock ticks, usually 10 ms. Null as above.
 std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid);
+
+// Field 22 of a text in the form of /proc/PID/stat: that time in clock ticks. Null where it is not
+// there.
+std::optional<std::uint64_t> StartTicks(std::string_view stat) noexcept;
 
 // The inode that names the pid namespace of a process (/proc/PID/ns/pid). Null where that cannot be
 // seen: another user's process, no /proc.

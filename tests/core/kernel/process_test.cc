@@ -1,6 +1,7 @@
 // What /proc tells of a process, and reading /proc:
 //   ProcessName      arguments, hostile bytes, UTF-8, the cut, brackets, nobody
 //   ProcessStart     against the clock, with a name that looks like fields
+//   ShownCommandLine, StartTicks: the same of texts
 //   ReadProcText     whole files, limits, what is not there
 //   ListDescriptors, TakeField, TakeLine, ParseNumber
 
@@ -154,6 +155,22 @@ TEST(ProcessStartTest, IsNullForNobody) {
   EXPECT_FALSE(ProcessStartBoottimeNs(0));
   EXPECT_FALSE(ProcessStartBoottimeNs(-5));
   EXPECT_FALSE(ProcessStartBoottimeNs(INT64_MAX));
+}
+
+TEST(ShownCommandLineTest, JoinsArgumentsAndLeavesOutTheEnd) {
+  using namespace std::string_view_literals;
+  EXPECT_EQ(ShownCommandLine("sh\0-c\0\0x\0\0"sv), "sh -c  x");
+  EXPECT_EQ(ShownCommandLine("\0\0"sv), "");
+  EXPECT_EQ(ShownCommandLine(""), "");
+}
+
+TEST(StartTicksTest, IsTheTwentySecondField) {
+  const std::string fields = " R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 ";
+  EXPECT_EQ(StartTicks("77 (a) b) (c)" + fields + "64311 0"), 64311U);
+  EXPECT_FALSE(StartTicks("77 (a)" + fields));
+  EXPECT_FALSE(StartTicks("77 (a)" + fields + "-1 0"));
+  EXPECT_FALSE(StartTicks("77 a" + fields + "64311 0"));
+  EXPECT_FALSE(StartTicks(""));
 }
 
 TEST(ReadProcTextTest, ReadsTheWholeFile) {
