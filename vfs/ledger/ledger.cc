@@ -113,26 +113,32 @@ void Ledger::Opened(Connection& connection, ConnectionInfo info) {
   if (lease.record == nullptr && connection.own_record_ == nullptr) {
     connection.own_record_ = std::make_unique<ConnectionRecord>();
   }
+  if (lease.first) TellTotals(info.path, lease.record);
   const std::lock_guard lock(Mutex());
   info.id = next_id_++;
-  ConnectionRecord* record =
-      lease.record != nullptr ? lease.record : connection.own_record_.get();
+  ConnectionRecord* record = lease.record != nullptr ? lease.record : connection.own_record_.get();
   Identify(record->identity, info);
   connection.record_.store(record, std::memory_order_release);
-  connection.closed_stats_ = lease.closed;
+  connection.published_ = lease.record != nullptr;
   connection.id_.store(info.id, std::memory_order_relaxed);
   connection.info_ = std::move(info);
   connection.open_ = true;
   open_.push_back(&connection);
-  if (lease.first) TellTotals(connection);
 }
 
 // What this process's earlier connections to the database have counted, for others to see.
-void Ledger::TellTotals(const Connection& connection) {
-  const auto found = totals_.find(connection.info_.path);
-  if (found == totals_.end()) return;
-  for (const auto& [kind, counts] : found->second.kinds) {
-    connection.closed_stats_->Add(kind, counts);
+void Ledger::TellTotals(const std::string& path, const ConnectionRecord* record) {
+  try {
+    std::map<std::size_t, StatCounts> kinds;
+    {
+      const std::lock_guard lock(Mutex());
+      const auto found = totals_.find(path);
+      if (found == totals_.end()) return;
+      kinds = found->second.kinds;
+    }
+    Registry::Process().TellTotals(record, kinds);
+  } catch (const std::bad_alloc&) {
+    // Less information for others.
   }
 }
 
@@ -140,7 +146,7 @@ void Ledger::Close(Connection& connection) {
   const Ticks now = Now();
   connection.ReleaseEverything(now);
   ConnectionRecord* record = &connection.record();
-  const bool published = connection.closed_stats_ != nullptr;
+  const bool published = connection.published_;
   {
     const std::lock_guard lock(Mutex());
     const auto found = std::find(open_.begin(), open_.end(), &connection);
@@ -157,7 +163,7 @@ void Ledger::Close(Connection& connection) {
       return;  // inherited through fork(): nobody's
     }
     connection.record_.store(&Connection::Nobodys(), std::memory_order_release);
-    connection.closed_stats_ = nullptr;
+    connection.published_ = false;
     if (!published && connection.own_record_ != nullptr) connection.own_record_->Clear();
     connection.Reset();
   }
@@ -184,10 +190,7 @@ void Ledger::FoldStats(Connection& connection) {
     totals.closed_last = ++closings_;
     const LockStats& stats = connection.record().stats;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
-      if (stats.Empty(i)) continue;
-      const StatCounts counts = stats.Copy(i);
-      totals.kinds[i].Merge(counts);
-      if (connection.closed_stats_ != nullptr) connection.closed_stats_->Add(i, counts);
+      if (!stats.Empty(i)) stats.AddTo(totals.kinds[i], i);
     }
     if (totals_.size() <= kKeptTotals) return;
     totals_.erase(std::min_element(
@@ -196,7 +199,6 @@ void Ledger::FoldStats(Connection& connection) {
   } catch (const std::bad_alloc&) {
     // As above.
   }
-  connection.record().stats.Clear();
 }
 
 void Ledger::NoteBarrier(std::uint64_t connection, const BarrierNotice& notice) {

@@ -77,7 +77,7 @@ class Ledger {
   static void ForgetInChild();
   void FoldStats(Connection& connection);
   void KeepEvents(const Connection& connection);
-  void TellTotals(const Connection& connection);
+  void TellTotals(const std::string& path, const ConnectionRecord* record);
 
   // All guarded by the mutex in ledger.cc.
   std::vector<Connection*> open_;

@@ -184,6 +184,25 @@ Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const C
   return {};
 }
 
+namespace {
+
+// Has the pages of a record written to before anybody relies on it: many faults at once, and an
+// error where a fault would be SIGBUS. Kernels before 5.14 do not know how.
+Status Touch(const ConnectionRecord& record) {
+#if defined(MADV_POPULATE_WRITE)
+  const auto address = reinterpret_cast<std::uintptr_t>(&record);
+  const std::uintptr_t begin = address & ~(kRegistryPage - 1);
+  void* first = reinterpret_cast<void*>(begin);  // NOLINT(performance-no-int-to-ptr)
+  if (madvise(first, address + sizeof record - begin, MADV_POPULATE_WRITE) == 0) return {};
+  if (errno == EFAULT || errno == ENOMEM) {
+    return {SQLITE_CANTOPEN, "cannot be written: " + std::generic_category().message(errno)};
+  }
+#endif
+  return {};
+}
+
+}  // namespace
+
 // ---- entering ----
 
 Registry::Sidecar* Registry::Find(const std::string& path, const FileId& database) {
@@ -246,44 +265,72 @@ Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& dat
     record.Clear();
   } else {
     if (const Status status = sidecar->file.MakeRoom(block->number, index); !status.ok()) {
-      if (!sidecar->used) sidecars_.pop_back();  // entered for nothing
+      if (!sidecar->used) Drop(*sidecar);  // entered for nothing
+      return {.refusal = status.message};
+    }
+    if (const Status status = Touch(record); !status.ok()) {
+      if (!sidecar->used) Drop(*sidecar);
       return {.refusal = status.message};
     }
     if (!block->zeros) std::memset(static_cast<void*>(&record), 0, sizeof record);
     block->known |= bit;
   }
   block->used |= bit;
-  return {.record = &record,
-          .closed = &sidecar->blocks.front().mapped->closed,
-          .first = !std::exchange(sidecar->used, true)};
+  return {.record = &record, .first = !std::exchange(sidecar->used, true)};
 }
 
 // ---- leaving ----
 
-void Registry::Drop(std::size_t index) {
-  Sidecar& sidecar = *sidecars_.at(index);
+void Registry::Drop(const Sidecar& sidecar) {
+  const auto found = std::find_if(sidecars_.begin(), sidecars_.end(),
+                                  [&sidecar](const auto& of) { return of.get() == &sidecar; });
   for (const Block& block : sidecar.blocks) Retract(block.mapped->page.process);
-  sidecar.file.Leave();
+  (*found)->file.Leave();
   for (const Block& block : sidecar.blocks) {
     Unmap(block);
     addresses_.push_back(block.mapped);  // reserved when it was mapped
   }
-  sidecars_.erase(sidecars_.begin() + static_cast<std::ptrdiff_t>(index));
+  sidecars_.erase(found);
+}
+
+Registry::Sidecar* Registry::SidecarOf(const ConnectionRecord* record) {
+  for (const auto& sidecar : sidecars_) {
+    for (const Block& block : sidecar->blocks) {
+      const auto* first = block.mapped->records.data();
+      if (record >= first && record < first + kBlockRecords) return sidecar.get();
+    }
+  }
+  return nullptr;
+}
+
+void Registry::TellTotals(const ConnectionRecord* record,
+                          const std::map<std::size_t, StatCounts>& kinds) {
+  const std::lock_guard lock(Mutex());
+  const Sidecar* sidecar = SidecarOf(record);
+  if (sidecar == nullptr) return;
+  LockStats& closed = sidecar->blocks.front().mapped->closed;
+  for (const auto& [kind, counts] : kinds) closed.Add(kind, counts);
 }
 
 void Registry::Leave(const ConnectionRecord* record) {
   const std::lock_guard lock(Mutex());
-  for (std::size_t i = 0; i < sidecars_.size(); ++i) {
-    for (Block& block : sidecars_.at(i)->blocks) {
-      const auto* first = block.mapped->records.data();
-      if (record < first || record >= first + kBlockRecords) continue;
+  Sidecar* sidecar = SidecarOf(record);
+  if (sidecar == nullptr) return;
+  bool unused = true;
+  for (Block& block : sidecar->blocks) {
+    const auto* first = block.mapped->records.data();
+    if (record >= first && record < first + kBlockRecords) {
       block.used &= ~(1U << static_cast<unsigned>(record - first));
-      const auto& blocks = sidecars_.at(i)->blocks;
-      const bool unused = std::all_of(blocks.begin(), blocks.end(),
-                                      [](const Block& of) { return of.used == 0; });
-      if (unused) Drop(i);
-      return;
     }
+    unused = unused && block.used == 0;
+  }
+  if (unused) {
+    Drop(*sidecar);
+    return;
+  }
+  LockStats& closed = sidecar->blocks.front().mapped->closed;
+  for (std::size_t i = 0; i < kStatKinds; ++i) {
+    if (!record->stats.Empty(i)) closed.Add(i, record->stats.Copy(i));
   }
 }
 

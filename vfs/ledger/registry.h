@@ -15,7 +15,9 @@
 // do not hold its parent's locks when that dies.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,8 +41,7 @@ class Registry {
   // A record in use. Null where there is none.
   struct Lease {
     ConnectionRecord* record = nullptr;
-    LockStats* closed = nullptr;  // what the process's closed connections counted is added here
-    bool first = false;           // this process had no record there before: `closed` is zero
+    bool first = false;  // this process had no record there before: see TellTotals()
     std::string refusal{};        // why there is none; empty where there is one
   };
 
@@ -48,7 +49,11 @@ class Registry {
 
   // A record for a connection to the database at `path`, zeroed.
   Lease Enter(const std::string& path, const FileId& database);
-  // Gives it back; what stands in it is readable until it is used again. Harmless in a forked child.
+  // What earlier connections to the same database counted, while the process was not there. `record`
+  // is the first of it.
+  void TellTotals(const ConnectionRecord* record, const std::map<std::size_t, StatCounts>& kinds);
+  // Gives it back; its counters are added to what the process's closed connections counted, and its
+  // events stay readable until it is used again.
   void Leave(const ConnectionRecord* record);
 
   // `application` or `registry` was set: tells it in every sidecar.
@@ -79,11 +84,12 @@ class Registry {
   static void ForgetInChild();
   Lease EnterLocked(const std::string& path, const FileId& database, const Chosen& chosen);
   Sidecar* Find(const std::string& path, const FileId& database);
+  Sidecar* SidecarOf(const ConnectionRecord* record);
   Status Map(Sidecar& sidecar, const RegistryFile::Block& block, const Chosen& chosen);
   static void Tell(Published<ProcessLayout>& process, std::uint64_t instance, const Chosen& chosen);
   void* ReserveAddresses();
   void Unmap(const Block& block);
-  void Drop(std::size_t index);
+  void Drop(const Sidecar& sidecar);
 
   // All guarded by the mutex in registry.cc.
   std::vector<std::unique_ptr<Sidecar>> sidecars_;

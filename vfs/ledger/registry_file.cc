@@ -242,6 +242,8 @@ RegistryFile::RegistryFile(RegistryFile&& other) noexcept
     : path_(std::move(other.path_)),
       id_(other.id_),
       fd_(std::exchange(other.fd_, -1)),
+      zeros_(other.zeros_),
+      room_(other.room_),
       blocks_(std::move(other.blocks_)) {}
 
 void RegistryFile::Close() noexcept {
@@ -331,7 +333,15 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
       break;
   }
   if (!WriteInPlace(fd_)) return Because(kCopies);
-  if (Status status = Allocate(0, kRegistryPage); !status.ok()) return status;
+  struct stat facts {};
+  if (fstat(fd_, &facts) != 0) return Failed("cannot be read", errno);
+  // For all that most processes need, at once.
+  const std::uint64_t room = BlockOffset(0) + kFirstRecord + sizeof(ConnectionRecord);
+  if (Status status = Allocate(0, room); !status.ok()) return status;
+  if (facts.st_size == 0) {
+    zeros_ = true;
+    room_ = room;
+  }
   std::array<char, kRegistryPage> page{};
   const RegistryHeader header = HeaderFor(database);
   std::memcpy(page.data(), &header, sizeof header);
@@ -376,6 +386,7 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
 // ---- blocks ----
 
 Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
+  if (offset + bytes <= room_) return {};
   if (!WithinFileLimit(offset + bytes)) return Because("would be larger than files may be here");
   const auto start = static_cast<off_t>(offset);
   const auto length = static_cast<off_t>(bytes);
@@ -439,12 +450,13 @@ Result<RegistryFile::Block> RegistryFile::ClaimLocked() {
     if (HeldByOther(fd_, kBlockByte + block, 1)) continue;
     if (Status status = Allocate(BlockOffset(block), kFirstRecord); !status.ok()) return status;
     if (Status status = Extend(BlockOffset(block + 1), size); !status.ok()) return status;
-    if (!Forget(block)) return Failed("cannot be written", errno);
+    const bool zeros = size <= BlockOffset(block) || (block == 0 && zeros_);
+    if (!zeros && !Forget(block)) return Failed("cannot be written", errno);
     blocks_.reserve(blocks_.size() + 1);
     if (const int error = TryLock(fd_, F_WRLCK, kBlockByte + block); error != 0) {
       return Failed("cannot be locked", error);
     }
-    blocks_.push_back({.number = block, .zeros = size <= BlockOffset(block)});
+    blocks_.push_back({.number = block, .zeros = zeros});
     return blocks_.back();
   }
   return Because("is full");

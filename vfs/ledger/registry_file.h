@@ -92,6 +92,8 @@ class RegistryFile {
   std::string path_;  // of the sidecar
   FileId id_{};
   int fd_ = -1;
+  bool zeros_ = false;      // we have made it, and nothing was there before: block 0 is zeros
+  std::uint64_t room_ = 0;  // so many bytes from its beginning have their place
   std::vector<Block> blocks_;
 };
 
