@@ -205,6 +205,24 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
   return OpenAndKeep(kept, path, id);
 }
 
+void CloseOrKeep(int fd) {
+  const auto opened = StatDescriptor(fd);
+  if (opened) {
+    const std::lock_guard lock(g_mutex);
+    const OpenFiles open_files = OpenFiles::Scan();
+    if (!open_files.known() || open_files.Find(opened->id).size() > 1) {
+      Kept().insert_or_assign(opened->id, fd);
+      return;
+    }
+  }
+  close(fd);
+}
+
+std::optional<int> KeptDescriptor(const FileId& id) {
+  const std::lock_guard lock(g_mutex);
+  return FindKept(Kept(), id);
+}
+
 std::optional<std::size_t> ReadAt(int fd, const FileId& id, std::uint64_t offset,
                                   std::span<std::uint8_t> bytes) noexcept {
   if (offset > kOffsetMax || bytes.size() > kOffsetMax - offset) return std::nullopt;

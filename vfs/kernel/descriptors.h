@@ -63,6 +63,13 @@ class OpenFiles {
 Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
                                const OpenFiles& open_files);
 
+// Closes a descriptor, opened for something else, of what turned out to be a file of somebody
+// else's: perhaps a database. Where this process has that open already, closing would drop its locks
+// on it: then the descriptor is kept, as above.
+void CloseOrKeep(int fd);
+// The descriptor that is kept of the file; null for none.
+std::optional<int> KeptDescriptor(const FileId& id);
+
 // pread() of up to `bytes.size()` bytes at `offset` through `fd`, checked before and after to be
 // the file `id` still (another thread may have closed and reused the number). The count read, short
 // at the end of the file; null on an error or where `fd` is another file: `bytes` then holds

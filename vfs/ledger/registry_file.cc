@@ -15,8 +15,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
+
+#include "kernel/descriptors.h"
 
 namespace lockscope::ledger {
 namespace {
@@ -236,6 +239,15 @@ std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database
   return {};
 }
 
+bool KnownForeign(const FileId& id) {
+  const auto kept = kernel::KeptDescriptor(id);
+  if (!kept) return false;
+  std::vector<std::uint8_t> page(kRegistryPage);
+  const auto bytes = kernel::ReadAt(*kept, id, 0, page);
+  page.resize(bytes.value_or(0));
+  return JudgeHeader(page, {}) == HeaderState::kForeign;
+}
+
 // ---- opening ----
 
 RegistryFile::RegistryFile(RegistryFile&& other) noexcept
@@ -283,8 +295,31 @@ Status RegistryFile::Create(const struct stat& database) {
   return {};
 }
 
+namespace {
+
+// Whether such a file may be the sidecar of such a database.
+Status Check(const struct stat& sidecar, const struct stat& database) {
+  if (const std::string why = WhyUntrusted(sidecar, database); !why.empty()) return Because(why);
+  if (sidecar.st_nlink > 1) return Because("has other names (hard links)");
+  // Whoever can cut it short can kill those who have it mapped.
+  if ((sidecar.st_mode & 0222 & ~database.st_mode) != 0) {
+    return Because("can be written by more users than the database");
+  }
+  return {};
+}
+
+}  // namespace
+
+// What is certainly no sidecar is not even opened: it may be a database that this process has locks
+// on, which closing would drop, or a pipe or a device.
+//
 // Leaves fd_ < 0, without an error, where somebody else made or removed it in between.
 Status RegistryFile::Open(const struct stat& database) {
+  struct stat found {};
+  if (lstat(path_.c_str(), &found) == 0) {
+    if (Status status = Check(found, database); !status.ok()) return status;
+    if (KnownForeign(IdOf(found))) return Because(Name(HeaderState::kForeign));
+  }
   fd_ = Above2(Retrying([&] { return open(path_.c_str(), kOpenFlags); }));
   if (fd_ < 0 && errno == ENOENT) return Create(database);
   if (fd_ < 0 && errno == ELOOP) return Because("is a symbolic link");
@@ -294,14 +329,20 @@ Status RegistryFile::Open(const struct stat& database) {
 Status RegistryFile::CheckOpened(const struct stat& database) {
   struct stat facts {};
   if (fstat(fd_, &facts) != 0) return Failed("cannot be read", errno);
-  if (const std::string why = WhyUntrusted(facts, database); !why.empty()) return Because(why);
-  if (facts.st_nlink > 1) return Because("has other names (hard links)");
-  // Whoever can cut it short can kill those who have it mapped.
-  if ((facts.st_mode & 0222 & ~database.st_mode) != 0) {
-    return Because("can be written by more users than the database");
-  }
+  if (Status status = Check(facts, database); !status.ok()) return status;
   id_ = IdOf(facts);
-  return {};
+  // Before it gets a lock of ours: a database that has this name would take that for its PENDING.
+  const HeaderState state = JudgeHeader(ReadFirstPage(fd_), id_);
+  return state == HeaderState::kForeign ? Because(Name(state)) : Status{};
+}
+
+void RegistryFile::CloseForeign() noexcept {
+  try {
+    kernel::CloseOrKeep(fd_);
+  } catch (const std::bad_alloc&) {
+    // It stays open.
+  }
+  fd_ = -1;
 }
 
 bool RegistryFile::Current() const {
@@ -362,7 +403,10 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
     RegistryFile file(path + kRegistrySuffix);
     if (Status status = file.Open(facts); !status.ok()) return status;
     if (file.fd_ < 0) continue;
-    if (Status status = file.CheckOpened(facts); !status.ok()) return status;
+    if (Status status = file.CheckOpened(facts); !status.ok()) {
+      file.CloseForeign();
+      return status;
+    }
     const MutexByte mutex(file.fd_);
     if (!mutex.held()) return mutex.Refusal();
     if (!file.Current()) continue;

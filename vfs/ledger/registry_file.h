@@ -37,6 +37,10 @@ std::string Name(HeaderState state);
 // group's.
 std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database);
 
+// Whether the file of this identity, to stand where a sidecar would, is known to be none: its
+// descriptor has to stay open, so it is not opened again.
+bool KnownForeign(const FileId& id);
+
 class RegistryFile {
  public:
   // Opens the sidecar of the database at `path`, or makes it, and claims a block of it. An error
@@ -80,6 +84,7 @@ class RegistryFile {
   Status Open(const struct stat& database);
   Status Create(const struct stat& database);
   Status CheckOpened(const struct stat& database);
+  void CloseForeign() noexcept;
   Result<Step> Begin(const FileId& database);
   Result<Block> ClaimLocked();
   Status Allocate(std::uint64_t offset, std::uint64_t bytes) const;

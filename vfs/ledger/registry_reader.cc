@@ -84,7 +84,7 @@ RegistryReader::RegistryReader(const std::string& path, const FileId& database)
   Open(database);
   if (!unavailable_.empty()) {
     unavailable_ = path_.substr(path_.rfind('/') + 1) + " " + unavailable_;
-    if (fd_ >= 0) close(fd_);
+    if (fd_ >= 0) kernel::CloseOrKeep(fd_);
     fd_ = -1;
   }
 }
@@ -98,18 +98,25 @@ void RegistryReader::Open(const FileId& database) {
   const auto failed = [](int error) {
     return "cannot be read: " + std::generic_category().message(error);
   };
-  fd_ = open(path_.c_str(), kFlags);
-  if (fd_ < 0) {
-    if (errno == ELOOP) {
-      unavailable_ = "is a symbolic link";
-    } else if (errno != ENOENT) {
-      unavailable_ = failed(errno);
-    }
-    return;
-  }
   struct stat facts {};
   struct stat database_facts {};
-  if (fstat(fd_, &facts) != 0 || stat(database_path_.c_str(), &database_facts) != 0) {
+  if (lstat(path_.c_str(), &facts) != 0 || stat(database_path_.c_str(), &database_facts) != 0) {
+    if (errno != ENOENT) unavailable_ = failed(errno);
+    return;
+  }
+  // What is certainly no sidecar is not even opened, as RegistryFile has it.
+  unavailable_ = WhyUntrusted(facts, database_facts);
+  if (!unavailable_.empty()) return;
+  if (KnownForeign({.device = facts.st_dev, .inode = facts.st_ino})) {
+    unavailable_ = Name(HeaderState::kForeign);
+    return;
+  }
+  fd_ = open(path_.c_str(), kFlags);
+  if (fd_ < 0) {
+    if (errno != ENOENT) unavailable_ = failed(errno);
+    return;
+  }
+  if (fstat(fd_, &facts) != 0) {
     unavailable_ = failed(errno);
     return;
   }
