@@ -168,6 +168,26 @@ bool WithinFileLimit(std::uint64_t bytes) {
   return limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
 }
 
+// SQLite is to open more files yet: the last descriptors are not for us.
+bool DescriptorsToSpare() {
+  constexpr rlim_t kSpare = 16;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return true;
+  // The lowest free one.
+  const int probe = Retrying([] { return open("/", O_PATH | O_CLOEXEC); });
+  if (probe < 0) return false;
+  close(probe);
+  return static_cast<rlim_t>(probe) + kSpare < limit.rlim_cur;
+}
+
+// Where it can be told before, nobody else finds the file system full while we try.
+bool HasRoom(int fd, std::uint64_t bytes) {
+  struct statfs facts {};
+  if (Retrying([&] { return fstatfs(fd, &facts); }) != 0 || facts.f_blocks == 0) return true;
+  const std::uint64_t blocks = geteuid() == 0 ? facts.f_bfree : facts.f_bavail;
+  return bytes / static_cast<std::uint64_t>(facts.f_bsize) <= blocks;
+}
+
 bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
   static constexpr std::array<char, kRegistryPage> kZeros{};
   while (bytes > 0) {
@@ -397,6 +417,7 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
     return Because("cannot be: the database is no longer of this name");
   }
   if (const std::string why = WhyUnfit(path); !why.empty()) return Because(why);
+  if (!DescriptorsToSpare()) return Because("needs a descriptor, and there are few left");
   // Each try that fails has met another process that came or went.
   constexpr int kTries = 50;
   for (int attempt = 0; attempt < kTries; ++attempt) {
@@ -434,10 +455,17 @@ Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
   if (!WithinFileLimit(offset + bytes)) return Because("would be larger than files may be here");
   const auto start = static_cast<off_t>(offset);
   const auto length = static_cast<off_t>(bytes);
+  struct stat before {};
+  struct stat now {};
+  if (fstat(fd_, &before) != 0) return Failed("cannot be read", errno);
+  if (before.st_size <= start && !HasRoom(fd_, bytes)) return Failed("cannot be given room", ENOSPC);
   if (Retrying([&] { return fallocate(fd_, 0, start, length); }) == 0) return {};
-  if (errno != EOPNOTSUPP) return Failed("cannot be given room", errno);
-  // A file system without: what was written has its place.
-  return WriteZeros(fd_, offset, bytes) ? Status{} : Failed("cannot be given room", errno);
+  const bool given = errno == EOPNOTSUPP && WriteZeros(fd_, offset, bytes);
+  if (given) return {};  // a file system without: what was written has its place
+  const int error = errno;
+  // Some file systems have given what they had, which others need. It is beyond everybody's blocks.
+  if (fstat(fd_, &now) == 0 && now.st_size > before.st_size) (void)!ftruncate(fd_, before.st_size);
+  return Failed("cannot be given room", error);
 }
 
 // The file ends where its last block does, whether there is room for all of that or not.
