@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernel/process.h"
+
 namespace lockscope::insight {
 namespace {
 
@@ -112,8 +114,9 @@ std::optional<std::string> SqlOf(const ledger::ConnectionView& view, ledger::Sql
   const std::uint64_t bytes = view.slot.sql_bytes.at(index);
   if (bytes == 0) return std::nullopt;
   const auto* text = reinterpret_cast<const char*>(view.slot.sql.at(index).data());
-  return std::string(text,
-                     static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes)));
+  // Statements may be anything that an application prepares, or another process says.
+  return kernel::WellFormed(
+      {text, static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes))});
 }
 
 }  // namespace lockscope::insight

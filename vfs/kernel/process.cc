@@ -97,6 +97,17 @@ std::string Printable(std::string_view text) {
   return shown;
 }
 
+std::string WellFormed(std::string_view text) {
+  std::string characters;
+  characters.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = text.front() == '\0' ? 0 : Utf8Length(text);
+    characters += length == 0 ? std::string_view("\xef\xbf\xbd") : text.substr(0, length);
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return characters;
+}
+
 std::optional<std::string> ProcessName(std::int64_t pid) {
   if (pid <= 0) return std::nullopt;
   const auto command = ReadProcText(ProcPath(pid, "cmdline"), kCommandBytesMax);

@@ -50,4 +50,7 @@ bool MayExist(std::int64_t pid);
 // ProcessName() tells.
 std::string Printable(std::string_view text);
 
+// All of such a text, as UTF-8: U+FFFD stands for a zero, and for each byte of no character.
+std::string WellFormed(std::string_view text);
+
 }  // namespace lockscope::kernel

@@ -317,9 +317,9 @@ std::vector<BarrierView> RegistryReader::Barriers() {
       BarrierView& barrier = barriers.emplace_back();
       barrier.process = owner.process;
       barrier.connection = view.info.id;
-      barrier.notice = {.token = LoadText(words.token),
-                        .label = LoadText(words.label),
-                        .kind = LoadText(words.kind),
+      barrier.notice = {.token = kernel::Printable(LoadText(words.token)),
+                        .label = kernel::Printable(LoadText(words.label)),
+                        .kind = kernel::Printable(LoadText(words.kind)),
                         .members = {},
                         .since = owner.process->same_ticks ? words.since : 0,
                         .expires_monotonic_ns = words.expires,
