@@ -60,6 +60,10 @@ std::vector<LockRequest> NextWants(const LockFacts& held, bool wal_mode) {
   }
 }
 
+// The pairs grow with the square of the connections. So many nobody reads, and only a sidecar that
+// lies has them: the rest is left out.
+constexpr std::size_t kPairsMax = 10'000;
+
 // How a read transaction ends, as far as it is known what keeps it.
 const char* EndOfReading(const LockFacts& lock) {
   const auto autocommit =
@@ -103,6 +107,7 @@ class Collector {
       if (waiter.granted) continue;
       const LockRequest wants = RequestOf(waiter);
       for (const LockFacts& held : locks_) {
+        if (Full()) return;
         if (InTheWay(held, waiter, wants)) Add(Standing::kWaits, waiter, wants, held);
       }
     }
@@ -115,6 +120,7 @@ class Collector {
       // A barrier never commits.
       if (!writes || !writer.granted || OfBarrier(writer)) continue;
       for (const LockFacts& held : locks_) {
+        if (Full()) return;
         if (!InTheWay(held, writer, kCommit) || IsTold(&writer, kCommit, held)) continue;
         LockFacts waiter = writer;
         // PENDING is what a refused commit leaves: it waits since then.
@@ -137,8 +143,10 @@ class Collector {
     }
   }
 
+  bool Full() const { return blocks_.size() >= kPairsMax; }
+
   void AddNext(const LockRequest& wants, const LockFacts& held) {
-    if (!Refuses(RequestOf(held), wants) || IsTold(nullptr, wants, held)) return;
+    if (Full() || !Refuses(RequestOf(held), wants) || IsTold(nullptr, wants, held)) return;
     Add(Standing::kNext, std::nullopt, wants, held);
   }
 
