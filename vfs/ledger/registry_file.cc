@@ -201,18 +201,19 @@ bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
   return true;
 }
 
-std::vector<std::uint8_t> ReadFirstPage(int fd) {
-  std::vector<std::uint8_t> page(kRegistryPage);
+// Takes no memory: it decides what is to be tidied up where there is none.
+HeaderState JudgeFirstPage(int fd, const FileId& database) {
+  std::array<std::uint8_t, kRegistryPage> page{};
   const ssize_t bytes = Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
-  page.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
-  return page;
+  return JudgeHeader(std::span(page).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0),
+                     database);
 }
 
 }  // namespace
 
 // ---- whose file it is ----
 
-HeaderState JudgeHeader(const std::vector<std::uint8_t>& bytes, const FileId& database) {
+HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& database) {
   if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; })) {
     return HeaderState::kEmpty;
   }
@@ -377,9 +378,16 @@ void RegistryFile::UnlinkIfOurs() const {
   if (Current()) unlink(path_.c_str());
 }
 
+// What was made for nothing is not left behind. REQUIRES: the mutex byte is held.
+void RegistryFile::UnlinkIfUnused(const FileId& database) const {
+  const HeaderState state = JudgeFirstPage(fd_, database);
+  const bool unused = state == HeaderState::kEmpty || state == HeaderState::kOurs;
+  if (unused && !AnyOwner()) UnlinkIfOurs();
+}
+
 // The first page, under the mutex byte.
 Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
-  const HeaderState state = JudgeHeader(ReadFirstPage(fd_), database);
+  const HeaderState state = JudgeFirstPage(fd_, database);
   switch (state) {
     case HeaderState::kOurs:
       return Step::kDone;
@@ -411,6 +419,14 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
   return Step::kDone;
 }
 
+Result<RegistryFile::Step> RegistryFile::BeginAndClaim(const FileId& database) {
+  const auto step = Begin(database);
+  if (!step.ok() || step.value() == Step::kAgain) return step;
+  const auto block = ClaimLocked();
+  if (!block.ok()) return block.status();
+  return Step::kDone;
+}
+
 Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& database) {
   struct stat facts {};
   if (stat(path.c_str(), &facts) != 0 || IdOf(facts) != database) {
@@ -431,19 +447,16 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
     const MutexByte mutex(file.fd_);
     if (!mutex.held()) return mutex.Refusal();
     if (!file.Current()) continue;
-    const auto step = file.Begin(database);
-    if (step.ok() && step.value() == Step::kAgain) continue;
-    Status status = step.ok() ? Status{} : step.status();
-    if (status.ok()) {
-      const auto block = file.ClaimLocked();
-      if (block.ok()) return file;
-      status = block.status();
+    try {
+      const auto step = file.BeginAndClaim(database);
+      if (step.ok() && step.value() == Step::kAgain) continue;
+      if (step.ok()) return file;
+      file.UnlinkIfUnused(database);
+      return step.status();
+    } catch (const std::bad_alloc&) {
+      file.UnlinkIfUnused(database);
+      throw;
     }
-    // What was made for nothing is not left behind.
-    const HeaderState state = JudgeHeader(ReadFirstPage(file.fd_), database);
-    const bool unused = state == HeaderState::kEmpty || state == HeaderState::kOurs;
-    if (unused && !file.AnyOwner()) file.UnlinkIfOurs();
-    return status;
   }
   return Because("cannot be entered: others come and go all the time");
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ enum class HeaderState {
   kForeign,        // no registry at all
 };
 // REQUIRES: `bytes` is as much of the first kRegistryPage bytes as there is.
-HeaderState JudgeHeader(const std::vector<std::uint8_t>& bytes, const FileId& database);
+HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& database);
 // In words: "is of another database: …"; empty for the first two.
 std::string Name(HeaderState state);
 
@@ -86,12 +87,14 @@ class RegistryFile {
   Status CheckOpened(const struct stat& database);
   void CloseForeign() noexcept;
   Result<Step> Begin(const FileId& database);
+  Result<Step> BeginAndClaim(const FileId& database);
   Result<Block> ClaimLocked();
   Status Allocate(std::uint64_t offset, std::uint64_t bytes) const;
   Status Extend(std::uint64_t bytes, std::uint64_t size) const;
   bool Forget(std::uint32_t block) const;
   bool AnyOwner() const;
   void UnlinkIfOurs() const;
+  void UnlinkIfUnused(const FileId& database) const;
   void Close() noexcept;
 
   std::string path_;  // of the sidecar

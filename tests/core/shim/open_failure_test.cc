@@ -1,13 +1,14 @@
 // An xOpen that fails leaves nothing behind:
-//   base      fails; fails and leaves its file open; the shim's pMethods are null, the file is
-//   closed memory    gives out at any point of an opening: SQLITE_NOMEM, and the same ledger    a
-//   failed opening is in no table
+//   base      fails; fails and leaves its file open: the shim's pMethods are null, the file closed
+//   memory    gives out at any point of an opening: SQLITE_NOMEM, or a private connection; no
+//             sidecar is left
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <new>
 
@@ -93,10 +94,15 @@ class OpenFailureTest : public ::testing::Test {
   bool failed() const { return failed_; }
   sqlite3_file* file() { return reinterpret_cast<sqlite3_file*>(memory_.data()); }
 
-  std::size_t InLedger() const {
-    return ledger::Ledger::Process()
-        .Connections([this](const std::string& path, const FileId&) { return path == path_; })
-        .size();
+  std::vector<ledger::ConnectionView> Views() const {
+    return ledger::Ledger::Process().Connections(
+        [this](const std::string& path, const FileId&) { return path == path_; });
+  }
+  std::size_t InLedger() const { return Views().size(); }
+  bool HasSidecar() const { return std::filesystem::exists(path_ + "-lockscope"); }
+  std::string RegistryColumn() {
+    return Db(":memory:")
+        .Value("select registry from lockscope_connections(" + Quote(path_) + ")");
   }
 
   TempDir dir_;
@@ -142,9 +148,11 @@ TEST_F(OpenFailureTest, SqliteReportsItAndTheNextOpeningWorks) {
 
 // ---- memory ----
 
-TEST_F(OpenFailureTest, WithoutMemoryAtAnyPointIsNomemAndLeavesNothing) {
+// What the registry lacks does not keep anybody from opening: it is done without.
+TEST_F(OpenFailureTest, WithoutMemoryAtAnyPointIsNomemOrAPrivateConnectionAndLeavesNothing) {
   const sqlite3_filename name = Name({"lockscope_capture_sql", "off"});
-  int points = 0;
+  int refused = 0;
+  int alone = 0;
   for (int failing = 1;; ++failing) {
     ASSERT_LT(failing, 200);
     const int result = Open(name, failing);
@@ -152,17 +160,29 @@ TEST_F(OpenFailureTest, WithoutMemoryAtAnyPointIsNomemAndLeavesNothing) {
       ASSERT_EQ(result, SQLITE_OK);
       break;
     }
-    ++points;
-    EXPECT_EQ(result, SQLITE_NOMEM) << failing;
-    EXPECT_EQ(file()->pMethods, nullptr) << failing;
+    if (result == SQLITE_OK) {
+      ++alone;
+      EXPECT_EQ(RegistryColumn(), "private: no memory") << failing;
+      EXPECT_FALSE(HasSidecar()) << failing;
+      EXPECT_EQ(file()->pMethods->xClose(file()), SQLITE_OK);
+    } else {
+      ++refused;
+      EXPECT_EQ(result, SQLITE_NOMEM) << failing;
+      EXPECT_EQ(file()->pMethods, nullptr) << failing;
+    }
     EXPECT_EQ(Fake().open_files(), 0) << failing;
     EXPECT_EQ(InLedger(), 0U) << failing;
+    EXPECT_FALSE(HasSidecar()) << failing;
   }
-  EXPECT_GE(points, 2);
+  EXPECT_GE(refused, 2);
+  EXPECT_GE(alone, 2);
   EXPECT_EQ(InLedger(), 1U);
+  EXPECT_EQ(RegistryColumn(), "shared");
+  EXPECT_TRUE(HasSidecar());
   EXPECT_EQ(file()->pMethods->xClose(file()), SQLITE_OK);
   EXPECT_EQ(Fake().open_files(), 0);
   EXPECT_EQ(InLedger(), 0U);
+  EXPECT_FALSE(HasSidecar());
   sqlite3_free_filename(name);
 }
 
