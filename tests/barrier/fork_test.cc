@@ -33,8 +33,8 @@ void InChild(const std::function<bool()>& body) {
 }
 
 // With a limit, there is a thread in the parent that the child does not have.
-// Expected: to the child the token is unknown and the tables have no barrier of its own; it is
-// refused one by the parent's; the parent's is intact.
+// Expected: to the child the token is unknown, and the table has the parent's barrier as the
+// parent's; it is refused one by that; the parent's is intact.
 TEST(BarrierForkTest, ChildHasNoBarrierAndTheParentKeepsIts) {
   EachRound([](const TempDir& dir) {
     for (const std::string mode : {"wal", "delete"}) {
@@ -51,7 +51,9 @@ TEST(BarrierForkTest, ChildHasNoBarrierAndTheParentKeepsIts) {
             return false;
           }
           if (Released(mine, token).substr(0, 3) != "21 ") return false;
-          return mine.Query("select 1 from lockscope_barriers(" + Quote(path) + ")").empty();
+          return mine.Query("select pid, token, source, state from lockscope_barriers(" +
+                            Quote(path) + ")") ==
+                 std::vector<Row>{{std::to_string(getppid()), token, "shim", "held"}};
         });
         InChild([&] {
           Db mine(path);

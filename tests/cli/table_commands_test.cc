@@ -1,6 +1,7 @@
-// The commands that print a table, run against processes of plain SQLite.
+// The commands that print a table, run against processes of plain SQLite, and with lockscope.
 //
-//   1  what they show: the locks, readers and writers of others, with the right pid
+//   1  what they show: the locks, readers and writers of others, with the right pid; what others
+//      publish
 //   2  the contract: JSON as lockscope_json gives it; text for people
 //   3  several databases, none, and what is no database
 //   4  usage
@@ -29,6 +30,28 @@ class TableCommandsTest : public ::testing::Test {
   void BeginReading(Actor& actor, const std::string& path) {
     actor.Open("c", path);
     actor.Exec("c", "begin; select * from t limit 1");
+  }
+
+  // Begins to write, in a process whose connections others see: its only one is number 1.
+  void BeginPublishing(Actor& actor, const std::string& path) {
+    actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
+    actor.Open("c", path);
+    actor.Exec("c", "begin immediate");
+  }
+
+  // Each look counts time from the moment at which it looks, and knows the tick's length as well as
+  // it can.
+  static Json WithoutTimes(Json rows) {
+    for (Json& row : rows) {
+      for (const auto& [column, value] : row.items()) {
+        const bool time = column == "at" || column == "since" || column == "opened" ||
+                          column == "last_busy" || column == "pid_start" ||
+                          column.ends_with("_ms") || column.ends_with("_ns") ||
+                          column.find("_us_") != std::string::npos;
+        if (time && !value.is_null()) row[column] = "known";
+      }
+    }
+    return rows;
   }
 
   TempDir dir_;
@@ -133,6 +156,102 @@ TEST_F(TableCommandsTest, SnapshotsAndWalAreRightToTheFrame) {
   EXPECT_EQ(wal.at("backfill_pinned_by"), reader.pid());
 }
 
+TEST_F(TableCommandsTest, APublishedConnectionIsToldWithStatementAndTime) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor host;
+  BeginPublishing(host, path);
+  const Json rows = Rows("connections", {path});
+  ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+  EXPECT_EQ(rows[0].at("pid"), host.pid());
+  EXPECT_EQ(rows[0].at("connection"), 1);
+  EXPECT_EQ(rows[0].at("source"), "shim");
+  EXPECT_EQ(rows[0].at("state"), "writing");
+  EXPECT_EQ(rows[0].at("sql"), "begin immediate");
+  EXPECT_EQ(rows[0].at("registry"), "shared");
+  for (const char* known : {"since", "age_ms", "opened", "sqlite_version", "vfs"}) {
+    EXPECT_FALSE(rows[0].at(known).is_null()) << known;
+  }
+  const Json locks = Rows("locks", {path});
+  EXPECT_EQ(RowWhere(locks, "resource", "wal-write").at("sql"), "begin immediate");
+  for (const Json& lock : locks) EXPECT_EQ(lock.at("verified"), 1) << lock.dump(2);
+}
+
+TEST_F(TableCommandsTest, EventsAndStatsAreThoseOfEveryProcessThatPublishes) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  Actor first;
+  BeginPublishing(first, path);
+  Actor second;
+  second.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  second.Open("c", path);
+  ASSERT_EQ(second.Try("c", "begin immediate").code, SQLITE_BUSY);
+
+  const Json events = Rows("events", {path});
+  EXPECT_TRUE(AnyWhere(events, "pid", first.pid())) << events.dump(2);
+  const Json refused = RowWhere(events, "result", "SQLITE_BUSY");
+  EXPECT_EQ(refused.at("pid"), second.pid());
+  EXPECT_EQ(refused.at("source"), "shim");
+  EXPECT_EQ(refused.at("resource"), "wal-write");
+  std::uint64_t before = 0;
+  for (const Json& event : events) {
+    EXPECT_GE(event.at("monotonic_ns").get<std::uint64_t>(), before);
+    before = event.at("monotonic_ns").get<std::uint64_t>();
+  }
+  const ProgramResult text = Lockscope({"events", path});
+  EXPECT_EQ(text.exit_code, 0) << text;
+  EXPECT_NE(text.out.find("BUSY"), std::string::npos) << text;
+
+  const auto counted = [&](const Actor& actor, const char* column) {
+    for (const Json& row : Rows("stats", {path})) {
+      if (row.at("pid") == actor.pid() && row.at("resource") == "wal-write") return row.at(column);
+    }
+    return Json();
+  };
+  const Json acquired = counted(first, "acquired");  // also for recovering the WAL as the first one
+  first.Exec("c", "commit; begin immediate");
+  EXPECT_EQ(counted(first, "acquired"), acquired.get<int>() + 1);
+  EXPECT_EQ(counted(first, "refused"), 0);
+  EXPECT_EQ(counted(second, "acquired"), 0);
+  EXPECT_EQ(counted(second, "refused"), 1);
+  EXPECT_NE(Lockscope({"stats", path}).out.find("wal-write"), std::string::npos);
+
+  // What a process has told goes with it.
+  first.Kill();
+  EXPECT_FALSE(AnyWhere(Rows("events", {path}), "pid", first.pid()));
+  EXPECT_FALSE(AnyWhere(Rows("stats", {path}), "pid", first.pid()));
+  EXPECT_TRUE(AnyWhere(Rows("events", {path}), "pid", second.pid()));
+}
+
+TEST_F(TableCommandsTest, BarriersOfOtherProcessesAreShown) {
+  const std::string path = MakeDatabase("a.db", "wal");
+  const std::string other = MakeDatabase("b.db");
+  Actor host;
+  host.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  host.Open("c", path);
+  host.Exec("c", "attach '" + other + "' as b");
+  EXPECT_EQ(Rows("barriers", {path}).dump(), "[]");
+  const std::string token = host.Exec("c", "select lockscope_barrier('write', 5000, '', 60000)")[0];
+  for (const std::string& of : {path, other}) {
+    const Json rows = Rows("barriers", {of});
+    ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+    EXPECT_EQ(rows[0].at("database"), of);
+    EXPECT_EQ(rows[0].at("pid"), host.pid());
+    EXPECT_EQ(rows[0].at("token"), token);
+    EXPECT_EQ(rows[0].at("kind"), "write");
+    EXPECT_EQ(rows[0].at("state"), "held");
+    EXPECT_EQ(rows[0].at("source"), "shim");
+    EXPECT_FALSE(rows[0].at("expires").is_null());
+    EXPECT_EQ(Json::parse(rows[0].at("databases").get<std::string>()), Json::array({path, other}));
+    // Its connection is the private one.
+    EXPECT_EQ(RowWhere(Rows("connections", {of}), "state", "barrier").at("connection"),
+              rows[0].at("connection"));
+  }
+  EXPECT_EQ(Rows("barriers", {path, other}).size(), 1U);
+  const ProgramResult text = Lockscope({"barriers", path});
+  EXPECT_NE(text.out.find(token), std::string::npos) << text;
+  host.Exec("c", "select lockscope_barrier_release('" + token + "')");
+  EXPECT_EQ(Rows("barriers", {path}).dump(), "[]");
+}
+
 TEST_F(TableCommandsTest, AnExclusivelyLockedDatabaseCanBeLookedAt) {
   const std::string path = MakeDatabase("a.db");
   Actor writer;
@@ -152,17 +271,22 @@ TEST_F(TableCommandsTest, AnExclusivelyLockedDatabaseCanBeLookedAt) {
 TEST_F(TableCommandsTest, JsonIsWhatLockscopeJsonAnswers) {
   const std::string path = MakeDatabase("a.db", "wal");
   const auto readers = HoldReadSlots(path);
+  Actor host;
+  BeginPublishing(host, path);
+  host.Exec("c", "insert into t(v) values (0)");
   Actor looker;
   looker.Load("c", LOCKSCOPE_LOADABLE_FILE);
-  for (const std::string table : {"connections", "locks", "snapshots", "wal", "blockers"}) {
+  const auto in_sql = [&](const std::string& table) {
     std::string sql = "select lockscope_json('";
     sql.append(table).append("', '").append(path).append("')");
-    const Row answer = looker.Exec("c", sql);
-    const Json in_sql = Json::parse(answer.at(0));
+    return Json::parse(looker.Exec("c", sql).at(0));
+  };
+  for (const char* table :
+       {"connections", "locks", "snapshots", "wal", "blockers", "events", "stats"}) {
     const Json printed = Rows(table, {path});
     ASSERT_FALSE(printed.empty()) << table;
     // dump() compares the order of the keys too.
-    EXPECT_EQ(printed.dump(2), in_sql.dump(2)) << table;
+    EXPECT_EQ(WithoutTimes(printed).dump(2), WithoutTimes(in_sql(table)).dump(2)) << table;
   }
 }
 

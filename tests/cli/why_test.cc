@@ -257,6 +257,30 @@ TEST_F(WhyTest, WhoRecoversTheWalIsNamed) {
   EXPECT_TRUE(rows.Wait().ok());
 }
 
+// The process itself has not noticed: what it publishes is compared with what the kernel has.
+TEST_F(WhyTest, ALostLockOfAnotherProcessIsADanger) {
+  for (const char* mode : {"delete", "wal"}) {
+    path_ = dir_ / mode;
+    MakeDatabase(mode);
+    Actor writer;
+    writer.Load("m", LOCKSCOPE_LOADABLE_FILE);
+    writer.Open("c", path_);
+    writer.Exec("c", "begin immediate; update t set v = v + 1");
+    const Json before = Rows("why", {path_});
+    EXPECT_FALSE(AnyWhere(before, "hazard", "lost-lock")) << before.dump(2);
+    writer.StrayClose(path_);
+    const ProgramResult text = Lockscope({"why", path_});
+    EXPECT_EQ(text.exit_code, 1) << text;
+    EXPECT_NE(text.out.find("danger   lost lock. pid " + std::to_string(writer.pid()) + " ("),
+              std::string::npos)
+        << text;
+    const Json finding = RowWhere(Rows("why", {path_}), "hazard", "lost-lock");
+    EXPECT_EQ(finding.at("severity"), "danger");
+    EXPECT_EQ(finding.at("pid"), writer.pid());
+    EXPECT_EQ(finding.at("connection"), 1);
+  }
+}
+
 // ---- 4 ----
 
 TEST_F(WhyTest, FirstLineTellsTheStateOfTheDatabase) {

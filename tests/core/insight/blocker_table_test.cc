@@ -1,6 +1,7 @@
 // Who is in whose way:
 //   kernel     other processes, and requests that wait in the kernel
 //   barriers   of this process and of others
+//   published  other processes that tell of themselves
 //   nobody     those who are in nobody's way, or in some people's only
 //   table      its order, and what each column says
 #include <fcntl.h>
@@ -83,10 +84,13 @@ TEST_F(BlockersTest, NoProcessWaitsInTheKernelForItsOwnLocks) {
 
 // ---- barriers ----
 
-// Of another process only its locks are seen, and not what for.
+// A process with lockscope whose connections others see as the kernel tells them.
+const Actor::Options kPrivate{.env = {{"LOCKSCOPE_REGISTRY", "private"}}};
+
+// Of a process that publishes nothing only its locks are seen, and not what for.
 TEST_F(BlockersTest, AnotherProcessesBarrierIsNotTakenForACheckpointOrAWriter) {
   Make("wal");
-  Actor actor;
+  Actor actor(kPrivate);
   actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
   actor.Open("c", path_);
   const std::string token = actor.Exec("c", "select lockscope_barrier('write')").at(0);
@@ -99,7 +103,7 @@ TEST_F(BlockersTest, AnotherProcessesBarrierIsNotTakenForACheckpointOrAWriter) {
 TEST_F(BlockersTest, AnotherProcessesReservedMayBeABarriers) {
   Make("delete");
   Client reader(path_);
-  Actor actor;
+  Actor actor(kPrivate);
   actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
   actor.Open("c", path_);
   const std::string token = actor.Exec("c", "select lockscope_barrier()").at(0);
@@ -109,6 +113,84 @@ TEST_F(BlockersTest, AnotherProcessesReservedMayBeABarriers) {
   ExpectAdvice("wants = 'database EXCLUSIVE'", "it will not commit: nothing to do");
   reader.Exec("commit");
   actor.Exec("c", "select lockscope_barrier_release(" + Quote(token) + ")");
+}
+
+TEST_F(BlockersTest, AnotherProcessesPublishedBarrierIsNamedAsOne) {
+  Make("wal");
+  Actor actor;
+  actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  actor.Open("c", path_);
+  const std::string token = actor.Exec("c", "select lockscope_barrier('write')").at(0);
+  const std::string barrier = look_.Value("select connection from lockscope_connections(" +
+                                          Quote(path_) + ") where state = 'barrier'");
+  const std::string who = Pid(actor) + " " + barrier;
+  EXPECT_EQ(Blockers("wants, blocker_pid, blocker_connection, held_ms >= 0",
+                     "advice like 'a backup barrier: wait until the backup is done%'"),
+            (Lines{"wal-write EXCLUSIVE " + who + " 1", "wal-checkpoint EXCLUSIVE " + who + " 1"}));
+  EXPECT_EQ(Pairs().size(), 2U);
+  actor.Exec("c", "select lockscope_barrier_release(" + Quote(token) + ")");
+  EXPECT_EQ(Pairs(), Lines());
+}
+
+TEST_F(BlockersTest, AnotherProcessesPublishedBarrierNeverWaitsToCommit) {
+  Make("delete");
+  Client reader(path_);
+  Actor actor;
+  actor.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  actor.Open("c", path_);
+  const std::string token = actor.Exec("c", "select lockscope_barrier()").at(0);
+  const std::string barrier = look_.Value("select connection from lockscope_connections(" +
+                                          Quote(path_) + ") where state = 'barrier'");
+  reader.Exec("begin; select * from t limit 1");
+  EXPECT_EQ(Blockers("coalesce(blocked_pid, 'next'), wants, blocker_pid, blocker_connection"),
+            Lines{"next database RESERVED " + Pid(actor) + " " + barrier});
+  EXPECT_EQ(Advice("1").find("a backup barrier: "), 0U);
+  reader.Exec("commit");
+  actor.Exec("c", "select lockscope_barrier_release(" + Quote(token) + ")");
+  EXPECT_EQ(Pairs(), Lines());
+}
+
+// ---- published ----
+
+TEST_F(BlockersTest, OtherProcessesThatPublishAreToldWithTheirStatements) {
+  Make("delete");
+  Actor reader;
+  reader.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  reader.Open("c", path_);
+  reader.Exec("c", "begin;select v from t limit 1");
+  Actor writer;
+  writer.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  writer.Open("c", path_);
+  writer.Exec("c", "begin immediate");
+  EXPECT_EQ(Blockers("pid, connection, since, age_ms, sql, source, blocked_pid, wants",
+                     "blocked_pid is not null"),
+            Lines{Pid(writer) + " 1 NULL NULL begin immediate shim " + Pid(writer) +
+                  " database EXCLUSIVE"});
+  EXPECT_EQ(Blockers("blocker_pid, blocker_connection, holds, held_ms >= 0, blocker_sql",
+                     "blocked_pid is not null"),
+            Lines{Pid(reader) + " 1 database SHARED 1 select v from t limit 1"});
+  EXPECT_EQ(Advice("blocked_pid is not null").find("end that transaction there (COMMIT or"), 0U);
+  EXPECT_EQ(Blockers("wants, blocker_pid, blocker_sql", "blocked_pid is null"),
+            Lines{"database RESERVED " + Pid(writer) + " begin immediate"});
+}
+
+// SQLite asks again and again: only the waiting process itself can tell.
+TEST_F(BlockersTest, AnotherProcessesPublishedWaitIsSeen) {
+  Make("wal");
+  Client writer(path_);
+  writer.Exec("begin immediate");
+  Actor waiter;
+  waiter.Load("m", LOCKSCOPE_LOADABLE_FILE);
+  waiter.Open("c", path_);
+  waiter.BusyTimeout("c", 60'000);
+  waiter.Exec("c", "select count(*) from t");
+  Answer begun = waiter.Start("c", "begin immediate");
+  ASSERT_TRUE(Eventually([this] { return SomebodyWaits(); }));
+  EXPECT_EQ(Blockers("pid, connection, age_ms >= 0, sql, source, wants, blocker_connection"),
+            Lines{Pid(waiter) + " 1 1 begin immediate shim wal-write EXCLUSIVE " +
+                  writer.number()});
+  writer.Exec("commit");
+  EXPECT_TRUE(begun.Wait().ok());
 }
 
 // ---- nobody ----

@@ -1,6 +1,7 @@
 // A process that forks with databases open:
 //   parent  keeps its locks and its records
-//   child   sees no connections, opens its own, and may end without harm
+//   child   has no connections, sees the parent's as any other process's, opens its own, and may
+//           end without harm
 //   both    beside threads that use lockscope while the fork happens
 
 #include <gtest/gtest.h>
@@ -62,18 +63,36 @@ class ForkTest : public ::testing::Test {
   Db look_{":memory:"};
 };
 
-TEST_F(ForkTest, TheChildsTablesAreEmptyOfTheParentsConnections) {
+// What the parent publishes is told as any other process's is.
+TEST_F(ForkTest, TheChildHasNoConnectionsAndSeesTheParents) {
+  const std::string of = "(" + Quote(path_) + ")";
+  const std::string number = look_.Value("select connection from lockscope_connections" + of);
+  EXPECT_TRUE(InChild([&] {
+    const std::string parent = std::to_string(getppid());
+    return look_.Value("select pid, source, connection, state from lockscope_connections" + of) ==
+               parent + " shim " + number + " writing" &&
+           look_.Value("select min(pid), max(pid), count(*) > 0 from lockscope_events" + of) ==
+               parent + " " + parent + " 1" &&
+           look_.Value("select min(pid), max(pid), count(*) > 0 from lockscope_stats" + of) ==
+               parent + " " + parent + " 1" &&
+           look_.Value("select source, pid, connection, verified, sql from lockscope_locks" + of +
+                       " where resource = 'wal-write'") ==
+               "shim " + parent + " " + number + " 1 begin immediate";
+  }));
+}
+
+TEST_F(ForkTest, TheChildOfAPrivateParentSeesWhatTheKernelTells) {
+  look_.Exec("select lockscope_set('registry', 'private')");
   EXPECT_TRUE(InChild([this] {
     const std::string of = "(" + Quote(path_) + ")";
-    const std::string pid = std::to_string(getppid());
     return look_.Value("select count(*) from lockscope_connections" + of +
                        " where source = 'shim'") == "0" &&
            look_.Value("select count(*) from lockscope_events" + of) == "0" &&
            look_.Value("select count(*) from lockscope_stats" + of) == "0" &&
-           // What the parent holds is told as any other process's locks are.
            look_.Value("select source, pid from lockscope_locks" + of +
-                       " where resource = 'wal-write'") == "kernel " + pid;
+                       " where resource = 'wal-write'") == "kernel " + std::to_string(getppid());
   }));
+  look_.Exec("select lockscope_set('registry', 'default')");
 }
 
 TEST_F(ForkTest, TheParentKeepsItsLocksAndItsRecords) {
@@ -100,12 +119,48 @@ TEST_F(ForkTest, TheChildOpensItsOwnAndSeesThem) {
     same.Exec("select * from t");
     return own.Value("select source, pid, verified from lockscope_locks where mode = 'RESERVED'") ==
                "shim " + std::to_string(getpid()) + " 1" &&
-           same.Value("select count(*) from lockscope_connections where source = 'shim'") == "1" &&
+           same.Value("select count(*), group_concat(distinct source) from lockscope_connections "
+                      "where pid = " +
+                      std::to_string(getpid())) == "1 shim" &&
+           same.Value("select count(*), group_concat(distinct source) from lockscope_connections "
+                      "where pid = " +
+                      std::to_string(getppid())) == "1 shim" &&
            same.Try("begin immediate").code == SQLITE_BUSY;
   }));
   EXPECT_EQ(look_.Value("select verified from lockscope_locks(" + Quote(path_) +
                         ") where resource = 'wal-write'"),
             "1");
+}
+
+// As others see it: neither a child that ends, nor one that enters and leaves the registry, nor one
+// that goes on with what it inherited, takes the parent out of it.
+TEST_F(ForkTest, TheParentStaysPublishedWhateverTheChildDoes) {
+  const std::string of = "(" + Quote(path_) + ")";
+  const std::string events = "select count(*), max(seq) from lockscope_events" + of;
+  const std::string before = look_.Value(events);
+  Actor other;
+  other.Load("look", LOCKSCOPE_LOADABLE_FILE);
+  const auto seen = [&] {
+    return other.Query("look", "select pid, source, verified from lockscope_locks" + of +
+                                   " where resource = 'wal-write'");
+  };
+  const std::vector<Row> writing = {{std::to_string(getpid()), "shim", "1"}};
+  EXPECT_EQ(seen(), writing);
+  EXPECT_TRUE(InChild([] { return true; }));
+  EXPECT_EQ(seen(), writing);
+  EXPECT_TRUE(InChild([this] {
+    Db same(path_);
+    return same.Value("select count(*) from t") == "1";
+  }));
+  EXPECT_EQ(seen(), writing);
+  // Forbidden by SQLite; what it records there is nobody's.
+  EXPECT_TRUE(InChild([this] {
+    db_.Try("select count(*) from t");
+    db_.Close();
+    return true;
+  }));
+  EXPECT_EQ(seen(), writing);
+  EXPECT_EQ(look_.Value(events), before);
 }
 
 TEST_F(ForkTest, TheApplicationsForkHandlerMayUseSqlite) {

@@ -77,7 +77,7 @@ TEST_F(ColumnsTest, Connections) {
       Columns("connections"),
       WithCommon({"opened TEXT", "pid_start TEXT", "thread INTEGER", "application TEXT", "vfs TEXT",
                   "sqlite_version TEXT", "sqlite_source_id TEXT", "state TEXT", "journal_mode TEXT",
-                  "autocommit INTEGER", "busy_count INTEGER", "last_busy TEXT"}));
+                  "autocommit INTEGER", "busy_count INTEGER", "last_busy TEXT", "registry TEXT"}));
 }
 
 TEST_F(ColumnsTest, Locks) {
