@@ -36,9 +36,9 @@ constexpr TableCommand kCommand{
     .shown = kShown,
     .nothing = "no barrier is seen on",
     .note =
-        "A process tells only itself of its barriers as yet, so that this shows none of "
-        "another's;\n"
-        "their locks are in lockscope locks.\n",
+        "Of every process that publishes its connections. Of another that holds a barrier the "
+        "locks\n"
+        "are in lockscope locks.\n",
 };
 
 }  // namespace

@@ -29,7 +29,7 @@ constexpr TableCommand kCommand{
         "Without a pid under WAITS: whoever asks next, or a process outside this pid namespace.\n"
         "SQLite asks the kernel again and again instead of waiting there: such a wait is seen "
         "only\n"
-        "by its own process, in SQL. What is in its way is seen here.\n",
+        "of processes that publish their connections. What is in its way is seen in any case.\n",
 };
 
 }  // namespace

@@ -72,7 +72,7 @@ Databases Find(const std::vector<std::string>& names) {
 
 insight::Look LookAt(const Databases& databases) {
   if (access("/proc/locks", R_OK) != 0) {
-    Complain("/proc/locks cannot be read: the locks of other processes are not seen");
+    Complain("/proc/locks cannot be read: of other processes only what they publish is seen");
   }
   return insight::Look::At(databases.Paths());
 }
