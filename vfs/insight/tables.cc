@@ -300,9 +300,10 @@ Row BarrierRow(const Look& look, const ShownBarrier& barrier) {
   const ledger::BarrierNotice& notice = barrier.notice;
   Value expires = Null();
   if (notice.expires_monotonic_ns != 0) {
-    const auto from_now = static_cast<std::int64_t>(notice.expires_monotonic_ns -
-                                                    look.now().monotonic_ns);
-    expires = Text(ledger::FormatUtc(look.now().realtime_ns + from_now));
+    // Another process may say anything: the sum need not be a time.
+    const std::uint64_t from_now = notice.expires_monotonic_ns - look.now().monotonic_ns;
+    const auto now = static_cast<std::uint64_t>(look.now().realtime_ns);
+    expires = Text(ledger::FormatUtc(static_cast<std::int64_t>(now + from_now)));
   }
   return RowOf(Text(barrier.database), Maybe(barrier.pid), Opt(barrier.process),
                Int(barrier.connection), Opt(look.Since(notice.since)),

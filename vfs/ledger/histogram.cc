@@ -25,8 +25,10 @@ Ticks HistogramCounts::Percentile(double fraction) const {
     const Ticks start = BucketStart(i);
     const Ticks end = i + 1 < kBuckets ? BucketStart(i + 1) : std::max(max, start);
     const double part = static_cast<double>(wanted - seen) / static_cast<double>(here);
-    const auto within = static_cast<Ticks>(static_cast<double>(end - start) * part);
-    return std::min(start + within, max);
+    const double within = static_cast<double>(end - start) * part;
+    // Rounding may have made of the longest duration there can be one that is no number of ticks.
+    if (within >= static_cast<double>(max - start)) return max;
+    return std::min(start + static_cast<Ticks>(within), max);
   }
   return max;
 }

@@ -58,6 +58,13 @@ HistogramCounts Of(std::initializer_list<Ticks> durations) {
   return histogram.Copy();
 }
 
+// The sum of its bucket's start and width was one too many for a number, and so 0.
+TEST(HistogramTest, TheLongestDurationThereCanBeIsItsOwnPercentile) {
+  EXPECT_EQ(Of({~Ticks{0}}).Percentile(1), ~Ticks{0});
+  EXPECT_LE(Of({5, ~Ticks{0} - 1}).Percentile(0.99), ~Ticks{0} - 1);
+  EXPECT_GE(Of({5, ~Ticks{0} - 1}).Percentile(0.99), ~Ticks{0} / 2);
+}
+
 TEST(HistogramTest, PercentilesOfOneDurationStayInItsBucketAndBelowIt) {
   const HistogramCounts counts = Of({1000});
   EXPECT_EQ(counts.Percentile(0.99), 1000U);
