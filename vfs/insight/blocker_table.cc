@@ -28,9 +28,10 @@ Row WaiterColumns(const Look& look, const Pair& pair) {
     return RowOf(std::move(database), Null(), Null(), Null(), Null(), Null(), Null(), Null());
   }
   const LockFacts& waiter = *pair.block.waiter;
-  return RowOf(std::move(database), Maybe(waiter.pid), Maybe(look.ProcessName(waiter.pid, waiter.view)),
-               ConnectionNumber(waiter), Maybe(look.Since(waiter.since)),
-               Maybe(look.AgeMs(waiter.since)), Maybe(waiter.sql), Text(Name(waiter.source)));
+  return RowOf(std::move(database), Maybe(waiter.pid),
+               Maybe(look.ProcessName(waiter.pid, waiter.view)), ConnectionNumber(waiter),
+               Maybe(look.Since(waiter.since)), Maybe(look.AgeMs(waiter.since)), Maybe(waiter.sql),
+               Text(Name(waiter.source)));
 }
 
 Row PairColumns(const Look& look, const Block& block) {

@@ -28,8 +28,7 @@ bool IsSame(const LockFacts& waiter, const LockFacts& holder) {
 
 // Before it asks the kernel, SQLite's unix VFS asks its own record of the process's connections.
 bool OfOneProcess(const LockFacts& a, const LockFacts& b) {
-  return a.view != nullptr && b.view != nullptr &&
-         KeyOf(*a.view).first == KeyOf(*b.view).first;
+  return a.view != nullptr && b.view != nullptr && KeyOf(*a.view).first == KeyOf(*b.view).first;
 }
 
 bool InTheWay(const LockFacts& held, const LockFacts& waiter, const LockRequest& wants) {

@@ -399,7 +399,10 @@ class Diagnosis {
                                                   : lock.resource == Resource::kWalWrite;
     });
     if (!kept_out && !connections_.empty()) well.emplace_back("nobody is writing");
-    if (!database_.Connections().empty() && !Found("lost-lock")) {
+    const bool any_unverified = std::any_of(locks_.begin(), locks_.end(), [](const auto& lock) {
+      return lock.source == Source::kShim && lock.granted && lock.verified != true;
+    });
+    if (!database_.Connections().empty() && !any_unverified) {
       well.emplace_back("every recorded lock is held in the kernel");
     }
     if (!well.empty()) Add(Severity::kOk, "state", Sentence(well));

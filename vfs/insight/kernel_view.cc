@@ -303,8 +303,8 @@ class KernelLook {
     Remember(others, holders, outside, locks.has_value());
     database_.holders.clear();
     bool settled = NothingIsLost(database_, database_.others);
-    holders[pid_] = database_.own_unexplained;
     for (const auto& [pid, holder] : holders) settled = Add(others, pid, holder) && settled;
+    settled = Add(others, pid_, database_.own_unexplained) && settled;
     return Add(others, std::nullopt, outside) && settled;
   }
 
@@ -333,16 +333,18 @@ class KernelLook {
 
   // Of one that publishes its connections, what they do not explain, however often it is asked.
   bool Add(const Others& others, std::optional<std::int64_t> pid, KernelHolder holder) {
-    const bool publishes = others.Publish(pid);
-    if (publishes) {
+    bool settled = true;
+    if (others.Publish(pid)) {
       others.Explain(pid, holder);
       const auto [entry, first] = unexplained_.emplace(pid, holder);
-      if (!first) entry->second.KeepCommon(holder);
+      const KernelHolder before = entry->second;
+      entry->second.KeepCommon(holder);
       holder = entry->second;
+      // Twice the same is no moment's difference: a connection that it does not publish.
+      settled = holder.Nothing() || (!first && holder == before);
     }
-    if (holder.Nothing()) return true;
-    database_.holders.push_back(holder);
-    return !publishes;
+    if (!holder.Nothing()) database_.holders.push_back(holder);
+    return settled;
   }
 
   Database& database_;

@@ -280,7 +280,25 @@ std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resou
   if (before == slots_before.end() || !Unmoved(before->second, view.slot, resource, mode)) {
     return std::nullopt;
   }
-  return false;
+  if (view.process == nullptr || !view.process->pid) return false;
+  const ByteRange needed =
+      OnSharedRange(view, resource, mode) ? kSharedRange : ProtocolBytes(resource, mode);
+  return HeldByAsking(view, needed, shm_lock);
+}
+
+// What /proc/locks does not have is asked for: the list is read page by page while it changes, and
+// on some file systems names the device otherwise than we think.
+std::optional<bool> Database::HeldByAsking(const ledger::ConnectionView& view,
+                                           const ByteRange& range, bool shm_lock) const {
+  const auto fd = kernel::ReadableDescriptor(shm_lock ? path + "-shm" : path, shm_lock ? shm : id,
+                                             OpenFiles::Scan());
+  if (!fd.ok()) return std::nullopt;
+  const auto conflict = kernel::ProbeLock(fd.value(), true, range.first, range.last);
+  if (!conflict) return false;
+  if (conflict->pid == view.process->pid) return true;
+  // Of several the kernel names one. Where that one's lines were found, the list can be believed.
+  const auto other = everything_held.find(conflict->pid);
+  return other != everything_held.end() ? std::optional(false) : std::nullopt;
 }
 
 // Of several locks on a byte the kernel tells one to who asks: then one that is outside our pid

@@ -45,6 +45,8 @@ struct KernelHolder {
   LockMode DatabaseMode() const;
   // Only what the other holds too.
   void KeepCommon(const KernelHolder& other);
+
+  friend bool operator==(const KernelHolder&, const KernelHolder&) = default;
 };
 
 // A request that waits in the kernel (F_SETLKW, as SQLite built with SETLK_TIMEOUT makes them).
@@ -71,8 +73,8 @@ struct Database {
   bool wal_mode = false;
   JournalFacts journal;
 
-  std::vector<ledger::ConnectionView> own;     // this process's connections through the shim
-  std::vector<ledger::ConnectionView> others;  // those that other processes publish
+  std::vector<ledger::ConnectionView> own;           // this process's connections through the shim
+  std::vector<ledger::ConnectionView> others;        // those that other processes publish
   std::unique_ptr<ledger::RegistryReader> registry;  // where they do
   KernelHolder own_unexplained;       // what this process holds besides, however often asked
   std::vector<KernelHolder> holders;  // what no connection explains, of whatever process
@@ -103,6 +105,8 @@ struct Database {
 
  private:
   bool HeldByVisible(Resource resource) const;
+  std::optional<bool> HeldByAsking(const ledger::ConnectionView& view, const ByteRange& range,
+                                   bool shm_lock) const;
 };
 
 // Whether the kernel knows every lock of these connections.
@@ -119,8 +123,8 @@ class Look {
   std::int64_t pid() const { return pid_; }
   // Null outside our pid namespace.
   std::optional<std::int64_t> PidOf(const ledger::ConnectionView& view) const;
-  // The command line of a process; looked up once. Of one outside our pid namespace, what it told of
-  // itself through its connection `view`, where there is one.
+  // The command line of a process; looked up once. Of one outside our pid namespace, what it told
+  // of itself through its connection `view`, where there is one.
   std::optional<std::string> ProcessName(std::optional<std::int64_t> pid,
                                          const ledger::ConnectionView* view = nullptr) const;
   // Milliseconds, and UTC text, of a tick; 0 is no tick.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <set>
 #include <utility>
 
@@ -111,10 +112,10 @@ Value RegistryOf(const Database& database, const ledger::ConnectionView* view) {
 Row ConnectionRow(const Look& look, const Database& database, const ConnectionFacts& facts) {
   const ledger::ConnectionView* view = facts.view;
   const Program program = ProgramOf(view);
-  Row row = RowOf(Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid, view)),
-                  ConnectionNumber(view), Opt(look.Since(facts.since)),
-                  Maybe(look.AgeMs(facts.since)), Opt(facts.sql),
-                  Text(Name(view != nullptr ? Source::kShim : Source::kKernel)));
+  Row row =
+      RowOf(Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid, view)),
+            ConnectionNumber(view), Opt(look.Since(facts.since)), Maybe(look.AgeMs(facts.since)),
+            Opt(facts.sql), Text(Name(view != nullptr ? Source::kShim : Source::kKernel)));
   Append(row,
          RowOf(view != nullptr ? Opt(look.Since(view->info.opened)) : Null(), Opt(facts.pid_start),
                view != nullptr ? Int(view->info.thread) : Null(), Known(program.application),
@@ -181,8 +182,8 @@ Rows SnapshotRows(const Look& look, const Asker& asker) {
     for (const Snapshot& snapshot : CollectSnapshots(look, database, locks)) {
       const ledger::ConnectionView* view = snapshot.lock.view;
       const bool ours = view != nullptr && view->process == nullptr;
-      const bool asks = ours && std::count(asker.connections.begin(),
-                                                      asker.connections.end(), view->info.id) > 0;
+      const bool asks =
+          ours && std::count(asker.connections.begin(), asker.connections.end(), view->info.id) > 0;
       Row row = CommonColumns(look, database, snapshot.lock);
       Append(row,
              RowOf(Maybe(snapshot.slot), Maybe(snapshot.mark), Maybe(snapshot.frame),
@@ -318,8 +319,8 @@ Rows BarrierRows(const Look& look, const Asker&) {
   for (const ledger::BarrierNotice& notice : ledger::BarrierBoard::Process().All()) {
     const BarrierMember* member = MemberLookedAt(look, notice);
     if (member == nullptr) continue;
-    rows.push_back(BarrierRow(look, {notice, member->path, look.pid(),
-                                     look.ProcessName(look.pid()), member->connection}));
+    rows.push_back(BarrierRow(look, {notice, member->path, look.pid(), look.ProcessName(look.pid()),
+                                     member->connection}));
   }
   // Of another process each private connection tells of the whole barrier.
   std::set<std::pair<std::uint64_t, std::string>> told;
@@ -348,47 +349,81 @@ ledger::DatabaseFilter Of(const Database& database) {
   };
 }
 
-struct TimedRow {
-  std::uint64_t monotonic_ns;
-  Row row;
+// So many rows somebody may want to sort through; more would only fill the memory of whoever looks.
+// The newest are kept.
+constexpr std::size_t kEventRowsMax = 100'000;
+
+struct ShownEvent {
+  std::uint64_t at_ns;
+  const ledger::RecordedEvent* recorded;
+  const ledger::ConnectionEvents* of;
+  const Database* database;
+  const Teller* teller;
 };
 
-void AddEvents(const Look& look, const Database& database, const ledger::ConnectionEvents& events,
-               std::vector<TimedRow>& rows) {
-  const Teller teller = TellerOf(look, database, events.process.get());
-  for (const ledger::RecordedEvent& recorded : events.events) {
-    const Event& event = recorded.event;
-    const bool measured = recorded.duration_ticks != ledger::kNotMeasured;
-    const bool timed = recorded.at != 0;
-    const std::uint64_t at_ns = timed ? look.timeline().MonotonicNs(recorded.at) : 0;
-    rows.push_back(
-        {at_ns,
-         RowOf(Text(database.path), Maybe(teller.pid), Opt(teller.process), Int(events.info.id),
-               Text(Name(Source::kShim)), Int(recorded.number + 1), Opt(look.Since(recorded.at)),
-               timed ? Int(at_ns) : Null(), Text(Name(event.operation)), Text(event.ResourceName()),
-               Text(Name(event.from)), Text(Name(event.to)), Text(ResultName(event.result)),
-               measured && timed ? Int(look.timeline().DurationNs(recorded.duration_ticks)) : Null(),
-               Int(events.lost))});
+// The events of several connections, merged by time.
+class EventMerge {
+ public:
+  explicit EventMerge(const Look& look) : look_(look) {}
+
+  void Add(const Database& database, std::vector<ledger::ConnectionEvents> all) {
+    for (ledger::ConnectionEvents& events : all) {
+      OneConnection& source =
+          sources_.emplace_back(OneConnection{std::move(events), {}, &database});
+      source.teller = TellerOf(look_, database, source.events.process.get());
+    }
   }
-}
+
+  Rows Run() const {
+    std::vector<ShownEvent> shown;
+    for (const OneConnection& source : sources_) {
+      for (const auto& recorded : source.events.events) {
+        const std::uint64_t at_ns =
+            recorded.at != 0 ? look_.timeline().MonotonicNs(recorded.at) : 0;
+        shown.push_back({at_ns, &recorded, &source.events, source.database, &source.teller});
+      }
+    }
+    std::stable_sort(shown.begin(), shown.end(),
+                     [](const ShownEvent& a, const ShownEvent& b) { return a.at_ns < b.at_ns; });
+    const std::size_t first = shown.size() - std::min(shown.size(), kEventRowsMax);
+    Rows rows;
+    rows.reserve(shown.size() - first);
+    for (std::size_t i = first; i < shown.size(); ++i) rows.push_back(EventRow(shown[i]));
+    return rows;
+  }
+
+ private:
+  struct OneConnection {
+    ledger::ConnectionEvents events;
+    Teller teller;
+    const Database* database;
+  };
+
+  Row EventRow(const ShownEvent& shown) const {
+    const ledger::RecordedEvent& recorded = *shown.recorded;
+    const Event& event = recorded.event;
+    const bool timed = recorded.at != 0;
+    const bool measured = timed && recorded.duration_ticks != ledger::kNotMeasured;
+    return RowOf(Text(shown.database->path), Maybe(shown.teller->pid), Opt(shown.teller->process),
+                 Int(shown.of->info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
+                 Opt(look_.Since(recorded.at)), timed ? Int(shown.at_ns) : Null(),
+                 Text(Name(event.operation)), Text(event.ResourceName()), Text(Name(event.from)),
+                 Text(Name(event.to)), Text(ResultName(event.result)),
+                 measured ? Int(look_.timeline().DurationNs(recorded.duration_ticks)) : Null(),
+                 Int(shown.of->lost));
+  }
+
+  const Look& look_;
+  std::deque<OneConnection> sources_;
+};
 
 Rows EventRows(const Look& look, const Asker&) {
-  std::vector<TimedRow> timed;
+  EventMerge merge(look);
   for (const Database& database : look.databases()) {
-    for (const auto& events : ledger::Ledger::Process().Events(Of(database))) {
-      AddEvents(look, database, events, timed);
-    }
-    for (const auto& events : database.registry->Events()) {
-      AddEvents(look, database, events, timed);
-    }
+    merge.Add(database, ledger::Ledger::Process().Events(Of(database)));
+    merge.Add(database, database.registry->Events());
   }
-  std::stable_sort(timed.begin(), timed.end(), [](const TimedRow& a, const TimedRow& b) {
-    return a.monotonic_ns < b.monotonic_ns;
-  });
-  Rows rows;
-  rows.reserve(timed.size());
-  for (TimedRow& entry : timed) rows.push_back(std::move(entry.row));
-  return rows;
+  return merge.Run();
 }
 
 // ---- lockscope_stats ----

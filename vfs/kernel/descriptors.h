@@ -64,8 +64,8 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
                                const OpenFiles& open_files);
 
 // Closes a descriptor, opened for something else, of what turned out to be a file of somebody
-// else's: perhaps a database. Where this process has that open already, closing would drop its locks
-// on it: then the descriptor is kept, as above.
+// else's: perhaps a database. Where this process has that open already, closing would drop its
+// locks on it: then the descriptor is kept, as above.
 void CloseOrKeep(int fd);
 // The descriptor that is kept of the file; null for none.
 std::optional<int> KeptDescriptor(const FileId& id);

@@ -33,7 +33,6 @@ constexpr std::uint8_t Without(std::uint8_t bits, std::uint8_t mask) {
 // up.
 constexpr Ticks kGivenUpTicks = Ticks{1} << 32;
 
-
 }  // namespace
 
 ConnectionRecord& Connection::Nobodys() noexcept {
@@ -103,7 +102,9 @@ void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now)
                             mode == LockMode::kShared && wanted->to == LockMode::kShared;
   if (!covers && !another_slot) return;
   const Ticks since = words.want_since.Own();
-  record().stats.wait(StatIndex(wanted->resource, wanted->to)).Record(now > since ? now - since : 0);
+  record()
+      .stats.wait(StatIndex(wanted->resource, wanted->to))
+      .Record(now > since ? now - since : 0);
   ForgetWait();
 }
 
@@ -161,7 +162,7 @@ void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& co
   }
   if (level > before) CountGrant(Resource::kDatabase, level);
   record().ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
-                      now);
+                       now);
 }
 
 void Connection::DatabaseRefused(LockMode wanted, LockMode actual, int result, Ticks duration,
@@ -208,20 +209,20 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
     Publish(bits.Pack(), context, now);
   }
   record().ring.Append(Event{.operation = Operation::kUnlock,
-                            .from = before,
-                            .to = level,
-                            .result = static_cast<std::uint16_t>(result)}
-                          .Pack(),
-                      now);
+                             .from = before,
+                             .to = level,
+                             .result = static_cast<std::uint16_t>(result)}
+                           .Pack(),
+                       now);
 }
 
 void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept {
   record().ring.Append(Event{.operation = Operation::kCheckReserved,
-                            .from = held().database,
-                            .to = reserved ? LockMode::kReserved : LockMode::kNone,
-                            .result = static_cast<std::uint16_t>(result)}
-                          .Pack(),
-                      now);
+                             .from = held().database,
+                             .to = reserved ? LockMode::kReserved : LockMode::kNone,
+                             .result = static_cast<std::uint16_t>(result)}
+                           .Pack(),
+                       now);
 }
 
 // ---- the wal-index ----
@@ -252,11 +253,11 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
   }
   for (int i = offset; i < offset + count; ++i) CountGrant(ShmResource(i), mode);
   record().ring.Append(Event{.operation = Operation::kShmLock,
-                            .resource = resource,
-                            .count = static_cast<std::uint8_t>(count),
-                            .to = mode}
-                          .Pack(),
-                      now);
+                             .resource = resource,
+                             .count = static_cast<std::uint8_t>(count),
+                             .to = mode}
+                           .Pack(),
+                       now);
 }
 
 void Connection::ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration,
@@ -291,12 +292,12 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
     }
   }
   record().ring.Append(Event{.operation = Operation::kShmUnlock,
-                            .resource = ShmResource(offset),
-                            .count = static_cast<std::uint8_t>(count),
-                            .from = before,
-                            .result = static_cast<std::uint16_t>(result)}
-                          .Pack(),
-                      now);
+                             .resource = ShmResource(offset),
+                             .count = static_cast<std::uint8_t>(count),
+                             .from = before,
+                             .result = static_cast<std::uint16_t>(result)}
+                           .Pack(),
+                       now);
 }
 
 void Connection::ReleaseShm(int offset, LockMode mode, Ticks now) noexcept {
@@ -336,10 +337,10 @@ void Connection::ShmUnmapped(Ticks now) noexcept {
   }
   CountRelease(Resource::kWalOpen, LockMode::kShared, record().slot.words.open_since.Own(), now);
   record().ring.Append(Event{.operation = Operation::kShmUnmap,
-                            .resource = Resource::kWalOpen,
-                            .from = LockMode::kShared}
-                          .Pack(),
-                      now);
+                             .resource = Resource::kWalOpen,
+                             .from = LockMode::kShared}
+                           .Pack(),
+                       now);
 }
 
 void Connection::ReleaseEverything(Ticks now) noexcept {

@@ -247,8 +247,8 @@ class Connection {
   ConnectionInfo info_;
   FileId shm_;                                        // the -shm, from when it was opened
   const volatile std::uint8_t* wal_index_ = nullptr;  // its first page, while mapped
-  std::unique_ptr<ConnectionRecord> own_record_;  // made when it is first needed
-  bool published_ = false;                        // the record is the registry's
+  std::unique_ptr<ConnectionRecord> own_record_;      // made when it is first needed
+  bool published_ = false;                            // the record is the registry's
   bool open_ = false;
 };
 

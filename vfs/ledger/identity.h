@@ -1,8 +1,9 @@
 // Identity: who a record is about, and what barrier it serves. Changes a few times in the life of a
 // connection, unlike its slot.
 //
-// Written under the ledger's mutex by the process that owns the record, inside an Update of its
-// sequence; `journal_mode` alone by the connection's own thread, outside of one.
+// Written by the process that owns the record, inside an Update of its sequence: under the ledger's
+// mutex, and under the registry's before it is given to a connection; `journal_mode` alone by the
+// connection's own thread, outside of one.
 //
 //   words  field               what it holds
 //   1      state               RecordState
@@ -70,7 +71,7 @@ struct IdentityLayout {
 //   1 + 8    token
 //   1 + 2    kind
 //   1 + 16   label        cut at 128 bytes; empty: none
-//   1 + 256  databases    the paths as a JSON array; empty where they are too long for it
+//   1 + 256  databases    the paths, a zero between two; empty where they are too long for it
 template <class W>
 struct BarrierNoteLayout {
   W present;

@@ -108,12 +108,11 @@ void Identify(Published<IdentityLayout>& identity, const ConnectionInfo& info) {
 
 void Ledger::Opened(Connection& connection, ConnectionInfo info) {
   Registry::Lease lease{.refusal = "as the setting 'registry' has it"};
-  if (info.publish) lease = Registry::Process().Enter(info.path, info.database);
+  if (info.publish) lease = Registry::Process().Enter(info.path, info.database, PublishedTotals);
   info.private_because = std::move(lease.refusal);
   if (lease.record == nullptr && connection.own_record_ == nullptr) {
     connection.own_record_ = std::make_unique<ConnectionRecord>();
   }
-  if (lease.first) TellTotals(info.path, lease.record);
   const std::lock_guard lock(Mutex());
   info.id = next_id_++;
   ConnectionRecord* record = lease.record != nullptr ? lease.record : connection.own_record_.get();
@@ -126,20 +125,12 @@ void Ledger::Opened(Connection& connection, ConnectionInfo info) {
   open_.push_back(&connection);
 }
 
-// What this process's earlier connections to the database have counted, for others to see.
-void Ledger::TellTotals(const std::string& path, const ConnectionRecord* record) {
-  try {
-    std::map<std::size_t, StatCounts> kinds;
-    {
-      const std::lock_guard lock(Mutex());
-      const auto found = totals_.find(path);
-      if (found == totals_.end()) return;
-      kinds = found->second.kinds;
-    }
-    Registry::Process().TellTotals(record, kinds);
-  } catch (const std::bad_alloc&) {
-    // Less information for others.
-  }
+// What connections to the database that others could see have counted, and are closed.
+std::map<std::size_t, StatCounts> Ledger::PublishedTotals(const std::string& path) {
+  const std::lock_guard lock(Mutex());
+  const auto& totals = Process().totals_;
+  const auto found = totals.find(path);
+  return found != totals.end() ? found->second.published : std::map<std::size_t, StatCounts>{};
 }
 
 void Ledger::Close(Connection& connection) {
@@ -190,7 +181,9 @@ void Ledger::FoldStats(Connection& connection) {
     totals.closed_last = ++closings_;
     const LockStats& stats = connection.record().stats;
     for (std::size_t i = 0; i < kStatKinds; ++i) {
-      if (!stats.Empty(i)) stats.AddTo(totals.kinds[i], i);
+      if (stats.Empty(i)) continue;
+      stats.AddTo(totals.kinds[i], i);
+      if (connection.published_) stats.AddTo(totals.published[i], i);
     }
     if (totals_.size() <= kKeptTotals) return;
     totals_.erase(std::min_element(

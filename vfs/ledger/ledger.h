@@ -36,9 +36,9 @@ class Ledger {
 
   // A record for a database that is about to be opened. Null where there is no memory.
   Connection* Open();
-  // The VFS below has opened it: from now on it is in the tables, here and, where that is wanted and
-  // can be, in those of other processes. Gives it its number. May throw std::bad_alloc: then it is
-  // as if it had not been called.
+  // The VFS below has opened it: from now on it is in the tables, here and, where that is wanted
+  // and can be, in those of other processes. Gives it its number. May throw std::bad_alloc: then it
+  // is as if it had not been called.
   void Opened(Connection& connection, ConnectionInfo info);
   // Lets go of whatever it still held, keeps its events and adds its counters to its database's.
   // Also for a record whose opening failed. Harmless for a record inherited through fork().
@@ -70,6 +70,7 @@ class Ledger {
   struct Totals {
     std::uint64_t closed_last = 0;  // for choosing what to forget
     std::map<std::size_t, StatCounts> kinds;
+    std::map<std::size_t, StatCounts> published;  // of those that others could see
   };
 
   Ledger();
@@ -77,7 +78,7 @@ class Ledger {
   static void ForgetInChild();
   void FoldStats(Connection& connection);
   void KeepEvents(const Connection& connection);
-  void TellTotals(const std::string& path, const ConnectionRecord* record);
+  static std::map<std::size_t, StatCounts> PublishedTotals(const std::string& path);
 
   // All guarded by the mutex in ledger.cc.
   std::vector<Connection*> open_;

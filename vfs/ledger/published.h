@@ -28,7 +28,8 @@ struct TextLayout {
 template <std::size_t N>
 void StoreText(TextLayout<Word, N>& to, std::string_view text) {
   std::size_t bytes = std::min(text.size(), N * 8);
-  while (bytes > 0 && bytes < text.size() && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) {
+  while (bytes > 0 && bytes < text.size() &&
+         (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) {
     --bytes;
   }
   for (std::size_t word = 0; word * 8 < bytes; ++word) {

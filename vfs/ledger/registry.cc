@@ -74,14 +74,13 @@ const ProcessFactSheet& Self() {
 // What comes from the settings, whose mutex is to be taken before the registry's.
 struct Registry::Chosen {
   std::string application = settings::Application().value_or("");
-  bool hidden = settings::HiddenByProcess();
 };
 
 void Registry::Tell(Published<ProcessLayout>& process, std::uint64_t instance,
                     const Chosen& chosen) {
   const ProcessFactSheet& self = Self();
   const ClockAnchor& anchor = ProcessAnchor();
-  const ProcessFlags flags{.hidden = chosen.hidden, .ticks = CurrentTickSource()};
+  const ProcessFlags flags{.hidden = settings::HiddenByProcess(), .ticks = CurrentTickSource()};
   auto& words = process.words;
   const Update update(process.sequence);
   words.instance.Store(instance);
@@ -119,7 +118,9 @@ const HostSqlite& CurrentHostSqlite() {
   return host != nullptr ? *host : kUnknownHost;
 }
 
-Registry::Registry() { ForkSafeMutex::OnFork(LockRank::kRegistry, ForgetInChild); }
+Registry::Registry() : instance_(RandomNumber()) {
+  ForkSafeMutex::OnFork(LockRank::kRegistry, ForgetInChild);
+}
 
 Registry& Registry::Process() {
   static Registry* const registry = new Registry();
@@ -135,7 +136,7 @@ void Registry::ForgetInChild() {
   registry.sidecars_.clear();
   // Records that were inherited are written to still: their addresses are not for others.
   registry.addresses_.clear();
-  registry.instance_ = 0;
+  registry.instance_ = RandomNumber();
 }
 
 std::uint64_t Registry::instance() {
@@ -163,38 +164,17 @@ void Registry::Unmap(const Block& block) {
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
-Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const Chosen& chosen) {
-  addresses_.reserve(addresses_.size() + sidecar.blocks.size() + 2);
-  sidecar.blocks.reserve(sidecar.blocks.size() + 1);
-  void* address = ReserveAddresses();
-  const auto failed = [] {
-    return Status{SQLITE_NOMEM, "cannot be mapped: " + std::generic_category().message(errno)};
-  };
-  if (address == nullptr) return failed();
-  void* mapped = mmap(address, kBlockBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                      sidecar.file.fd(), static_cast<off_t>(BlockOffset(block.number)));
-  if (mapped == MAP_FAILED) return failed();  // the addresses are lost
-  auto* fresh = static_cast<RegistryBlock*>(mapped);
-  if (!block.zeros) {
-    // Whatever a dead process, or a hostile one, has left there.
-    std::memset(static_cast<void*>(&fresh->closed), 0, sizeof fresh->closed);
-  }
-  Tell(fresh->page.process, instance_, chosen);
-  sidecar.blocks.push_back({.mapped = fresh, .number = block.number, .zeros = block.zeros});
-  return {};
-}
-
 namespace {
 
-// Has the pages of a record written to before anybody relies on it: many faults at once, and an
-// error where a fault would be SIGBUS. Kernels before 5.14 do not know how.
-Status Touch(const ConnectionRecord& record) {
+// Has pages written to before anybody relies on it: many faults at once, and an error where a fault
+// would be SIGBUS. Kernels before 5.14 do not know how.
+Status Touch(const void* begin, std::size_t bytes) {
 #if defined(MADV_POPULATE_WRITE)
-  const auto address = reinterpret_cast<std::uintptr_t>(&record);
-  const std::uintptr_t begin = address & ~(kRegistryPage - 1);
-  void* first = reinterpret_cast<void*>(begin);  // NOLINT(performance-no-int-to-ptr)
-  if (madvise(first, address + sizeof record - begin, MADV_POPULATE_WRITE) == 0) return {};
-  if (errno == EFAULT || errno == ENOMEM) {
+  const auto address = reinterpret_cast<std::uintptr_t>(begin);
+  const std::uintptr_t page = address & ~(kRegistryPage - 1);
+  void* first = reinterpret_cast<void*>(page);  // NOLINT(performance-no-int-to-ptr)
+  if (madvise(first, address + bytes - page, MADV_POPULATE_WRITE) != 0 &&
+      (errno == EFAULT || errno == ENOMEM)) {
     return {SQLITE_CANTOPEN, "cannot be written: " + std::generic_category().message(errno)};
   }
 #endif
@@ -202,6 +182,48 @@ Status Touch(const ConnectionRecord& record) {
 }
 
 }  // namespace
+
+// All that Map() and Drop() will need of memory, so that they cannot fail for want of it.
+void Registry::Reserve(Sidecar& sidecar) {
+  std::size_t mapped = sidecar.blocks.size();
+  for (const auto& other : sidecars_) mapped += other->blocks.size();
+  addresses_.reserve(addresses_.size() + mapped + 1);
+  sidecar.blocks.reserve(sidecar.blocks.size() + 1);
+  Self();
+}
+
+// REQUIRES: Reserve().
+Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const Chosen& chosen) {
+  const auto failed = [] {
+    return Status{SQLITE_NOMEM, "cannot be mapped: " + std::generic_category().message(errno)};
+  };
+  void* address = ReserveAddresses();
+  if (address == nullptr) return failed();
+  void* mapped = mmap(address, kBlockBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                      sidecar.file.fd(), static_cast<off_t>(BlockOffset(block.number)));
+  if (mapped == MAP_FAILED) {
+    Status status = failed();
+    Unmap({.mapped = static_cast<RegistryBlock*>(address)});
+    addresses_.push_back(address);
+    return status;
+  }
+  auto* fresh = static_cast<RegistryBlock*>(mapped);
+  if (Status status = Touch(fresh, kFirstRecord); !status.ok()) {
+    Unmap({.mapped = fresh});
+    addresses_.push_back(address);
+    return status;
+  }
+  if (!block.zeros) {
+    // Whatever a dead process, or a hostile one, has left there.
+    std::memset(static_cast<void*>(&fresh->closed), 0, sizeof fresh->closed);
+  }
+  // Not where another owner's has been.
+  auto& process = fresh->page.process;
+  process.sequence.store(RandomNumber() & ~std::uint64_t{1}, std::memory_order_relaxed);
+  Tell(process, instance_, chosen);
+  sidecar.blocks.push_back({.mapped = fresh, .number = block.number, .zeros = block.zeros});
+  return {};
+}
 
 // ---- entering ----
 
@@ -214,12 +236,14 @@ Registry::Sidecar* Registry::Find(const std::string& path, const FileId& databas
   return nullptr;
 }
 
-Registry::Lease Registry::Enter(const std::string& path, const FileId& database) {
+Registry::Lease Registry::Enter(const std::string& path, const FileId& database,
+                                Totals (*totals)(const std::string& path)) {
   if (!database.known()) return {.refusal = "no file of that name"};
   try {
     const Chosen chosen;
     const std::lock_guard lock(Mutex());
     Lease lease = EnterLocked(path, database, chosen);
+    if (lease.first) AddTotals(lease, totals(path));
     if (!lease.refusal.empty()) {
       lease.refusal = path.substr(path.rfind('/') + 1) + kRegistrySuffix + " " + lease.refusal;
     }
@@ -231,16 +255,14 @@ Registry::Lease Registry::Enter(const std::string& path, const FileId& database)
 
 Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& database,
                                       const Chosen& chosen) {
-  if (instance_ == 0) instance_ = RandomNumber();
   Sidecar* sidecar = Find(path, database);
   if (sidecar == nullptr) {
     sidecars_.reserve(sidecars_.size() + 1);
     auto file = RegistryFile::Enter(path, database);
     if (!file.ok()) return {.refusal = file.status().message};
-    auto fresh = std::make_unique<Sidecar>(Sidecar{.path = path,
-                                                   .database = database,
-                                                   .file = std::move(file.value()),
-                                                   .blocks = {}});
+    auto fresh = std::make_unique<Sidecar>(
+        Sidecar{.path = path, .database = database, .file = std::move(file.value()), .blocks = {}});
+    Reserve(*fresh);
     if (const Status status = Map(*fresh, fresh->file.blocks().front(), chosen); !status.ok()) {
       return {.refusal = status.message};
     }
@@ -250,9 +272,11 @@ Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& dat
   auto block = std::find_if(sidecar->blocks.begin(), sidecar->blocks.end(),
                             [](const Block& of) { return of.used != kAllUsed; });
   if (block == sidecar->blocks.end()) {
+    Reserve(*sidecar);
     const auto claimed = sidecar->file.Claim();
     if (!claimed.ok()) return {.refusal = claimed.status().message};
     if (const Status status = Map(*sidecar, claimed.value(), chosen); !status.ok()) {
+      sidecar->file.GiveBack(claimed.value().number);
       return {.refusal = status.message};
     }
     block = std::prev(sidecar->blocks.end());
@@ -268,7 +292,7 @@ Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& dat
       if (!sidecar->used) Drop(*sidecar);  // entered for nothing
       return {.refusal = status.message};
     }
-    if (const Status status = Touch(record); !status.ok()) {
+    if (const Status status = Touch(&record, sizeof record); !status.ok()) {
       if (!sidecar->used) Drop(*sidecar);
       return {.refusal = status.message};
     }
@@ -284,12 +308,13 @@ Registry::Lease Registry::EnterLocked(const std::string& path, const FileId& dat
 void Registry::Drop(const Sidecar& sidecar) {
   const auto found = std::find_if(sidecars_.begin(), sidecars_.end(),
                                   [&sidecar](const auto& of) { return of.get() == &sidecar; });
-  for (const Block& block : sidecar.blocks) Retract(block.mapped->page.process);
-  (*found)->file.Leave();
+  // In this order: whoever still writes to a record of ours must not meet the block's next owner.
   for (const Block& block : sidecar.blocks) {
+    Retract(block.mapped->page.process);
     Unmap(block);
-    addresses_.push_back(block.mapped);  // reserved when it was mapped
+    addresses_.push_back(block.mapped);
   }
+  (*found)->file.Leave();
   sidecars_.erase(found);
 }
 
@@ -303,13 +328,10 @@ Registry::Sidecar* Registry::SidecarOf(const ConnectionRecord* record) {
   return nullptr;
 }
 
-void Registry::TellTotals(const ConnectionRecord* record,
-                          const std::map<std::size_t, StatCounts>& kinds) {
-  const std::lock_guard lock(Mutex());
-  const Sidecar* sidecar = SidecarOf(record);
-  if (sidecar == nullptr) return;
-  LockStats& closed = sidecar->blocks.front().mapped->closed;
-  for (const auto& [kind, counts] : kinds) closed.Add(kind, counts);
+// Before any other connection of ours can add to them by closing.
+void Registry::AddTotals(const Lease& lease, const Totals& totals) {
+  LockStats& closed = SidecarOf(lease.record)->blocks.front().mapped->closed;
+  for (const auto& [kind, counts] : totals) closed.Add(kind, counts);
 }
 
 void Registry::Leave(const ConnectionRecord* record) {
@@ -335,10 +357,20 @@ void Registry::Leave(const ConnectionRecord* record) {
 }
 
 void Registry::SettingsChanged() {
-  const Chosen chosen;
-  const std::lock_guard lock(Mutex());
-  for (const auto& sidecar : sidecars_) {
-    for (const Block& block : sidecar->blocks) Tell(block.mapped->page.process, instance_, chosen);
+  // Again, where another thread has set the name meanwhile: the last word is to stand there.
+  Chosen chosen;
+  while (true) {
+    {
+      const std::lock_guard lock(Mutex());
+      for (const auto& sidecar : sidecars_) {
+        for (const Block& block : sidecar->blocks) {
+          Tell(block.mapped->page.process, instance_, chosen);
+        }
+      }
+    }
+    Chosen now;
+    if (now.application == chosen.application) return;
+    chosen = std::move(now);
   }
 }
 

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -28,7 +27,12 @@ constexpr std::uint64_t kMutexWaitNs = 250'000'000;
 // Whoever has waited in vain once (for a process that was stopped at the wrong moment, it seems)
 // does not wait again so soon.
 constexpr std::uint64_t kNoWaitNs = 10'000'000'000;
-constinit std::atomic<std::uint64_t> g_no_wait_until_ns{0};
+// Guarded by the registry's mutex.
+struct VainWait {
+  FileId file;
+  std::uint64_t until_ns = 0;
+};
+constinit VainWait g_vain_wait{};
 
 std::uint64_t MonotonicNs() {
   timespec now{};
@@ -78,16 +82,16 @@ bool HeldByOther(int fd, std::uint64_t first, std::uint64_t bytes) {
 
 class MutexByte {
  public:
-  explicit MutexByte(int fd) : fd_(fd) {
+  MutexByte(int fd, const FileId& file) : fd_(fd) {
     const std::uint64_t begun = MonotonicNs();
-    const bool may_wait = begun >= g_no_wait_until_ns.load(std::memory_order_relaxed);
+    const bool may_wait = g_vain_wait.file != file || begun >= g_vain_wait.until_ns;
     while (true) {
       error_ = TryLock(fd_, F_WRLCK, kMutexByte);
       const bool busy = error_ == EAGAIN || error_ == EACCES;
       if (!busy || !may_wait) return;
       const std::uint64_t now = MonotonicNs();
       if (now - begun > kMutexWaitNs) {
-        g_no_wait_until_ns.store(now + kNoWaitNs, std::memory_order_relaxed);
+        g_vain_wait = {.file = file, .until_ns = now + kNoWaitNs};
         return;
       }
       constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
@@ -117,7 +121,8 @@ class MutexByte {
 constexpr const char* kCopies = "is on a file system that copies on write";
 
 // Empty where a shared mapping and its locks mean the same to every process that can open the file,
-// and what is allocated can be written for ever after. Of btrfs only WriteInPlace() can tell.
+// and what is allocated can be written for ever after. Of btrfs only WriteInPlace() can tell. What
+// lies below an overlay cannot be seen: it is taken to be fit.
 std::string WhyUnfit(const std::string& path) {
   struct statfs facts {};
   if (Retrying([&] { return statfs(path.c_str(), &facts); }) != 0) return {};
@@ -138,7 +143,7 @@ std::string WhyUnfit(const std::string& path) {
                                                    {0x0bd00bd0, kNetwork},  // Lustre
                                                    {0x01161970, kNetwork},  // GFS2
                                                    {OCFS2_SUPER_MAGIC, kNetwork},
-                                                   {0x2fc12fc1, kCopies},     // ZFS
+                                                   {0x2fc12fc1, kCopies},    // ZFS
                                                    {0xca451a4e, kCopies}}};  // bcachefs
   const auto magic = static_cast<std::uint64_t>(facts.f_type) & 0xffffffff;
   for (const Kind& kind : kUnfit) {
@@ -192,8 +197,8 @@ bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
   static constexpr std::array<char, kRegistryPage> kZeros{};
   while (bytes > 0) {
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kZeros.size()));
-    const ssize_t written = Retrying(
-        [&] { return pwrite(fd, kZeros.data(), count, static_cast<off_t>(offset)); });
+    const ssize_t written =
+        Retrying([&] { return pwrite(fd, kZeros.data(), count, static_cast<off_t>(offset)); });
     if (written <= 0) return false;
     offset += static_cast<std::uint64_t>(written);
     bytes -= static_cast<std::uint64_t>(written);
@@ -250,12 +255,16 @@ std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database
   if (S_ISDIR(sidecar.st_mode)) return "is a directory";
   if (S_ISLNK(sidecar.st_mode)) return "is a symbolic link";
   if (!S_ISREG(sidecar.st_mode)) return "is no regular file";
-  const bool owner_fits = sidecar.st_uid == database.st_uid || sidecar.st_uid == geteuid() ||
-                          sidecar.st_uid == 0;
-  const bool group_fits =
-      (database.st_mode & S_IWGRP) != 0 && sidecar.st_gid == database.st_gid;
+  const bool owner_fits =
+      sidecar.st_uid == database.st_uid || sidecar.st_uid == geteuid() || sidecar.st_uid == 0;
+  const bool group_fits = (database.st_mode & S_IWGRP) != 0 && sidecar.st_gid == database.st_gid;
   if (!owner_fits && !group_fits) {
     return "belongs to another user (" + std::to_string(sidecar.st_uid) + ")";
+  }
+  if (sidecar.st_nlink > 1) return "has other names (hard links)";
+  // Whoever can cut it short can kill those who have it mapped.
+  if ((sidecar.st_mode & 0222 & ~database.st_mode) != 0) {
+    return "can be written by more users than the database";
   }
   return {};
 }
@@ -275,6 +284,7 @@ RegistryFile::RegistryFile(RegistryFile&& other) noexcept
     : path_(std::move(other.path_)),
       id_(other.id_),
       fd_(std::exchange(other.fd_, -1)),
+      made_(other.made_),
       zeros_(other.zeros_),
       room_(other.room_),
       blocks_(std::move(other.blocks_)) {}
@@ -306,6 +316,7 @@ Status RegistryFile::Create(const struct stat& database) {
   const mode_t mode = database.st_mode & 0666;
   fd_ = Above2(Retrying([&] { return open(path_.c_str(), kOpenFlags | O_CREAT | O_EXCL, mode); }));
   if (fd_ < 0) return errno == EEXIST ? Status{} : Failed("cannot be made", errno);
+  made_ = true;
   struct stat facts {};
   if (fstat(fd_, &facts) != 0) return Failed("cannot be made", errno);
   const bool owned = facts.st_uid == database.st_uid && facts.st_gid == database.st_gid;
@@ -318,15 +329,15 @@ Status RegistryFile::Create(const struct stat& database) {
 
 namespace {
 
-// Whether such a file may be the sidecar of such a database.
 Status Check(const struct stat& sidecar, const struct stat& database) {
-  if (const std::string why = WhyUntrusted(sidecar, database); !why.empty()) return Because(why);
-  if (sidecar.st_nlink > 1) return Because("has other names (hard links)");
-  // Whoever can cut it short can kill those who have it mapped.
-  if ((sidecar.st_mode & 0222 & ~database.st_mode) != 0) {
-    return Because("can be written by more users than the database");
-  }
-  return {};
+  const std::string why = WhyUntrusted(sidecar, database);
+  return why.empty() ? Status{} : Because(why);
+}
+
+// Whether this process has the file open through another descriptor.
+bool OpenElsewhere(const FileId& id) {
+  const auto open_files = kernel::OpenFiles::Scan();
+  return open_files.known() && open_files.Find(id).size() > 1;
 }
 
 }  // namespace
@@ -353,8 +364,11 @@ Status RegistryFile::CheckOpened(const struct stat& database) {
   if (Status status = Check(facts, database); !status.ok()) return status;
   id_ = IdOf(facts);
   // Before it gets a lock of ours: a database that has this name would take that for its PENDING.
-  const HeaderState state = JudgeHeader(ReadFirstPage(fd_), id_);
-  return state == HeaderState::kForeign ? Because(Name(state)) : Status{};
+  const HeaderState state = JudgeFirstPage(fd_, id_);
+  // An empty file is a database too.
+  const bool of_others = state == HeaderState::kEmpty && !made_ && OpenElsewhere(id_);
+  const bool foreign = state == HeaderState::kForeign || of_others;
+  return foreign ? Because(Name(HeaderState::kForeign)) : Status{};
 }
 
 void RegistryFile::CloseForeign() noexcept {
@@ -374,15 +388,16 @@ bool RegistryFile::Current() const {
 bool RegistryFile::AnyOwner() const { return HeldByOther(fd_, kBlockByte, kBlocksMax); }
 
 // REQUIRES: the mutex byte is held, and it is a registry or empty.
-void RegistryFile::UnlinkIfOurs() const {
-  if (Current()) unlink(path_.c_str());
+Status RegistryFile::UnlinkIfOurs() const {
+  if (!Current() || unlink(path_.c_str()) == 0 || errno == ENOENT) return {};
+  return Failed("cannot be removed", errno);
 }
 
 // What was made for nothing is not left behind. REQUIRES: the mutex byte is held.
 void RegistryFile::UnlinkIfUnused(const FileId& database) const {
   const HeaderState state = JudgeFirstPage(fd_, database);
   const bool unused = state == HeaderState::kEmpty || state == HeaderState::kOurs;
-  if (unused && !AnyOwner()) UnlinkIfOurs();
+  if (unused && !AnyOwner()) (void)UnlinkIfOurs();
 }
 
 // The first page, under the mutex byte.
@@ -396,7 +411,9 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
     case HeaderState::kOtherVersion:
     case HeaderState::kOtherDatabase:
       if (AnyOwner()) return Because(Name(state) + ", and in use there");
-      UnlinkIfOurs();
+      if (Status status = UnlinkIfOurs(); !status.ok()) {
+        return Because(Name(state) + ", and " + status.message);
+      }
       return Step::kAgain;
     case HeaderState::kEmpty:
       break;
@@ -432,7 +449,13 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
   if (stat(path.c_str(), &facts) != 0 || IdOf(facts) != database) {
     return Because("cannot be: the database is no longer of this name");
   }
-  if (const std::string why = WhyUnfit(path); !why.empty()) return Because(why);
+  // The database itself may be mounted from elsewhere.
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  const std::string why = WhyUnfit(directory.empty() ? "." : directory);
+  if (!why.empty()) return Because(why);
+  if (sysconf(_SC_PAGESIZE) != static_cast<long>(kRegistryPage)) {
+    return Because("is laid out for memory pages of 4,096 bytes, which this machine has not");
+  }
   if (!DescriptorsToSpare()) return Because("needs a descriptor, and there are few left");
   // Each try that fails has met another process that came or went.
   constexpr int kTries = 50;
@@ -444,7 +467,7 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
       file.CloseForeign();
       return status;
     }
-    const MutexByte mutex(file.fd_);
+    const MutexByte mutex(file.fd_, file.id_);
     if (!mutex.held()) return mutex.Refusal();
     if (!file.Current()) continue;
     try {
@@ -463,21 +486,28 @@ Result<RegistryFile> RegistryFile::Enter(const std::string& path, const FileId& 
 
 // ---- blocks ----
 
+// Rounded to whole pages: what is mapped is written page by page. REQUIRES: the mutex byte is held
+// where it can make the file longer.
 Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
-  if (offset + bytes <= room_) return {};
-  if (!WithinFileLimit(offset + bytes)) return Because("would be larger than files may be here");
-  const auto start = static_cast<off_t>(offset);
-  const auto length = static_cast<off_t>(bytes);
+  const std::uint64_t first = offset / kRegistryPage * kRegistryPage;
+  const std::uint64_t end = (offset + bytes + kRegistryPage - 1) / kRegistryPage * kRegistryPage;
+  if (end <= room_) return {};
+  if (!WithinFileLimit(end)) return Because("would be larger than files may be here");
   struct stat before {};
-  struct stat now {};
   if (fstat(fd_, &before) != 0) return Failed("cannot be read", errno);
-  if (before.st_size <= start && !HasRoom(fd_, bytes)) return Failed("cannot be given room", ENOSPC);
+  const auto size = static_cast<std::uint64_t>(before.st_size);
+  if (size <= first && !HasRoom(fd_, end - first)) return Failed("cannot be given room", ENOSPC);
+  const auto start = static_cast<off_t>(first);
+  const auto length = static_cast<off_t>(end - first);
   if (Retrying([&] { return fallocate(fd_, 0, start, length); }) == 0) return {};
   const bool given = errno == EOPNOTSUPP && WriteZeros(fd_, offset, bytes);
   if (given) return {};  // a file system without: what was written has its place
   const int error = errno;
-  // Some file systems have given what they had, which others need. It is beyond everybody's blocks.
-  if (fstat(fd_, &now) == 0 && now.st_size > before.st_size) (void)!ftruncate(fd_, before.st_size);
+  // Some file systems have given what they had, which others need. What lies behind the old end is
+  // nobody's, since only who holds the mutex byte makes the file longer.
+  struct stat now {};
+  const bool longer = size < end && fstat(fd_, &now) == 0 && now.st_size > before.st_size;
+  if (longer) (void)!ftruncate(fd_, before.st_size);
   return Failed("cannot be given room", error);
 }
 
@@ -489,15 +519,21 @@ Status RegistryFile::Extend(std::uint64_t bytes, std::uint64_t size) const {
   return result == 0 ? Status{} : Failed("cannot be given room", errno);
 }
 
+// The block is within the file already, so that this makes it no longer.
 Status RegistryFile::MakeRoom(std::uint32_t block, std::size_t record) const {
   return Allocate(BlockOffset(block) + kFirstRecord + record * sizeof(ConnectionRecord),
                   sizeof(ConnectionRecord));
 }
 
 Result<RegistryFile::Block> RegistryFile::Claim() {
-  const MutexByte mutex(fd_);
+  const MutexByte mutex(fd_, id_);
   if (!mutex.held()) return mutex.Refusal();
   return ClaimLocked();
+}
+
+void RegistryFile::GiveBack(std::uint32_t block) noexcept {
+  TryLock(fd_, F_UNLCK, kBlockByte + block);
+  std::erase_if(blocks_, [block](const Block& of) { return of.number == block; });
 }
 
 // Nobody may find the last owner's name, or its connections, under our lock. Where nothing was
@@ -552,10 +588,10 @@ Result<RegistryFile::Block> RegistryFile::ClaimLocked() {
 void RegistryFile::Leave() noexcept {
   if (fd_ < 0) return;
   if (!blocks_.empty()) {
-    const MutexByte mutex(fd_);
+    const MutexByte mutex(fd_, id_);
     TryLock(fd_, F_UNLCK, kBlockByte, kBlocksMax);
     blocks_.clear();
-    if (mutex.held() && !AnyOwner()) UnlinkIfOurs();
+    if (mutex.held() && !AnyOwner()) (void)UnlinkIfOurs();
   }
   Close();
 }

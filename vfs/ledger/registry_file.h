@@ -35,7 +35,7 @@ std::string Name(HeaderState state);
 
 // Empty where it may be read and believed: a regular file of the database's owner, of ourselves or
 // of root; of somebody else only where the database's group may write to it and the file is that
-// group's.
+// group's. It has no other name, and no more users can write to it than to the database.
 std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database);
 
 // Whether the file of this identity, to stand where a sidecar would, is known to be none: its
@@ -45,7 +45,8 @@ bool KnownForeign(const FileId& id);
 class RegistryFile {
  public:
   // Opens the sidecar of the database at `path`, or makes it, and claims a block of it. An error
-  // says why that cannot be, and leaves nothing behind.
+  // says why that cannot be; what was made for nothing is removed, unless another process that does
+  // not go on is in the way of that.
   static Result<RegistryFile> Enter(const std::string& path, const FileId& database);
 
   RegistryFile(RegistryFile&& other) noexcept;
@@ -66,6 +67,8 @@ class RegistryFile {
   // Makes room for a record: before it is touched for the first time, since a page without a place
   // on a full disk would be SIGBUS. Most processes need one of the eight.
   Status MakeRoom(std::uint32_t block, std::size_t record) const;
+  // Lets go of one of several.
+  void GiveBack(std::uint32_t block) noexcept;
   // In the order of their claiming; never empty.
   const std::vector<Block>& blocks() const { return blocks_; }
   int fd() const { return fd_; }
@@ -93,13 +96,14 @@ class RegistryFile {
   Status Extend(std::uint64_t bytes, std::uint64_t size) const;
   bool Forget(std::uint32_t block) const;
   bool AnyOwner() const;
-  void UnlinkIfOurs() const;
+  Status UnlinkIfOurs() const;
   void UnlinkIfUnused(const FileId& database) const;
   void Close() noexcept;
 
   std::string path_;  // of the sidecar
   FileId id_{};
   int fd_ = -1;
+  bool made_ = false;       // by us
   bool zeros_ = false;      // we have made it, and nothing was there before: block 0 is zeros
   std::uint64_t room_ = 0;  // so many bytes from its beginning have their place
   std::vector<Block> blocks_;

@@ -4,8 +4,10 @@
 //   0                             4096           header, see RegistryHeader; written once
 //   4096 + N × kBlockBytes        kBlockBytes    block N, of one process at a time:
 //     + 0                         4096             process facts (Published<ProcessLayout>)
-//     + 4096                      sizeof(LockStats)  what its closed connections counted
-//     + kFirstRecord + I × R      R                record I of 0 … 7 (R = sizeof(ConnectionRecord)):
+//     + 4096                      sizeof(LockStats)  what its closed connections counted (in the
+//                                                    first of its blocks; zeros in others)
+//     + kFirstRecord + I × R      R                record I of 0 … 7 (R =
+//     sizeof(ConnectionRecord)):
 //                                                    identity, slot, event ring, counters, barrier
 //
 // Byte order and word size are those of the machine, which all of its processes share.
@@ -13,7 +15,8 @@
 // Locks, all of them open-file-description locks (F_OFD_SETLK), never waited for:
 //
 //   kMutexByte        held while a block is claimed, and while the last one looks whether it is
-//   kBlockByte + N    held by the process that owns block N, for as long as it does: the kernel lets
+//   kBlockByte + N    held by the process that owns block N, for as long as it does: the kernel
+//   lets
 //                     go of it when the process dies, so whoever sees it held sees a live owner
 //
 // A block belongs to whoever holds its byte; what stands in a block whose byte is free means
@@ -41,7 +44,8 @@ inline constexpr std::size_t kRegistryPage = 4096;
 inline constexpr std::size_t kBlockRecords = 8;
 inline constexpr std::uint32_t kBlocksMax = 1024;
 inline constexpr std::uint64_t kMutexByte = 0x40000000;
-inline constexpr std::uint64_t kBlockByte = kMutexByte + 2;  // apart, or the kernel would merge them
+inline constexpr std::uint64_t kBlockByte =
+    kMutexByte + 2;  // apart, or the kernel would merge them
 
 struct RegistryHeader {
   std::array<char, 16> magic = kRegistryMagic;
@@ -71,16 +75,16 @@ struct ProcessFlags {
 // Written when the block is claimed, and when `application` or `registry` is set.
 template <class W>
 struct ProcessLayout {
-  W instance;         // a number of this process alone, never 0; 0: the block is not in use yet
-  W pid;              // as its own pid namespace numbers it
-  W pid_namespace;    // inode of /proc/self/ns/pid; 0: not known
-  W start_boottime;   // nanoseconds, as /proc/PID/stat tells; 0: not known
-  W flags;            // ProcessFlags
-  W anchor_ticks;     // a ClockAnchor
+  W instance;        // a number of this process alone, never 0; 0: the block is not in use yet
+  W pid;             // as its own pid namespace numbers it
+  W pid_namespace;   // inode of /proc/self/ns/pid; 0: not known
+  W start_boottime;  // nanoseconds, as /proc/PID/stat tells; 0: not known
+  W flags;           // ProcessFlags
+  W anchor_ticks;    // a ClockAnchor
   W anchor_monotonic;
   W anchor_realtime;
-  TextLayout<W, 16> application;     // empty: none
-  TextLayout<W, 100> command;        // the command line
+  TextLayout<W, 16> application;  // empty: none
+  TextLayout<W, 100> command;     // the command line
   TextLayout<W, 4> sqlite_version;
   TextLayout<W, 16> sqlite_source;
 };

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -29,7 +30,8 @@ std::uint64_t RecordOffset(std::uint32_t block, std::size_t record) {
 
 bool HoldsBlock(int fd, std::uint32_t block) {
   const auto conflict = kernel::ProbeLock(fd, true, kBlockByte + block, kBlockByte + block);
-  return conflict && conflict->pid == kOpenFileDescriptionLock;
+  // Owners write-lock it: whoever may only read the file can have no such lock.
+  return conflict && conflict->write && conflict->pid == kOpenFileDescriptionLock;
 }
 
 bool AnyBlockHeld(int fd) {
@@ -44,7 +46,7 @@ void ForgetTicks(SlotCopy& slot) {
   slot.database_since.fill(0);
 }
 
-ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words) {
+ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words, std::uint64_t own_namespace) {
   ProcessFacts facts;
   facts.instance = words.instance;
   facts.own_pid = static_cast<std::int64_t>(words.pid);
@@ -60,9 +62,15 @@ ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words) {
   facts.command = kernel::Printable(LoadText(words.command));
   facts.sqlite_version = kernel::Printable(LoadText(words.sqlite_version));
   facts.sqlite_source_id = kernel::Printable(LoadText(words.sqlite_source));
-  static const std::uint64_t own_namespace = kernel::OwnPidNamespace().value_or(0);
   if (own_namespace != 0 && facts.pid_namespace == own_namespace) facts.pid = facts.own_pid;
   return facts;
+}
+
+// The pid namespace whose numbers /proc shows and we have; 0 for none: where /proc is another
+// namespace's, what a process calls itself is somebody else's number there.
+std::uint64_t NamespaceOfProc() {
+  const bool same = kernel::OwnPidInProc() == static_cast<std::int64_t>(getpid());
+  return same ? kernel::OwnPidNamespace().value_or(0) : 0;
 }
 
 // Whether the process that a lock stands for can be the one that wrote its name there.
@@ -78,14 +86,17 @@ bool MayBeAlive(const ProcessFacts& facts) {
 // ---- reading ----
 
 RegistryReader::RegistryReader(const std::string& path, const FileId& database)
-    : path_(path + kRegistrySuffix),
-      database_path_(path),
-      own_instance_(Registry::Process().instance()) {
-  Open(database);
+    : path_(path + kRegistrySuffix), database_path_(path), own_namespace_(NamespaceOfProc()) {
+  HeaderState state = HeaderState::kForeign;
+  try {
+    state = Open(database);
+  } catch (...) {
+    CloseOpened(HeaderState::kForeign);
+    throw;
+  }
+  if (state != HeaderState::kOurs) CloseOpened(state);
   if (!unavailable_.empty()) {
     unavailable_ = path_.substr(path_.rfind('/') + 1) + " " + unavailable_;
-    if (fd_ >= 0) kernel::CloseOrKeep(fd_);
-    fd_ = -1;
   }
 }
 
@@ -93,39 +104,47 @@ RegistryReader::~RegistryReader() {
   if (fd_ >= 0) close(fd_);
 }
 
-void RegistryReader::Open(const FileId& database) {
+// What is no registry may be a database, an empty one too.
+void RegistryReader::CloseOpened(HeaderState state) {
+  const int fd = std::exchange(fd_, -1);
+  if (fd < 0) return;
+  if (state == HeaderState::kForeign || state == HeaderState::kEmpty) {
+    kernel::CloseOrKeep(fd);
+  } else {
+    close(fd);
+  }
+}
+
+// kForeign too where it could not be read: unavailable_ says why, or there is none.
+HeaderState RegistryReader::Open(const FileId& database) {
   constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-  const auto failed = [](int error) {
-    return "cannot be read: " + std::generic_category().message(error);
+  const auto failed = [this](int error) {
+    unavailable_ = "cannot be read: " + std::generic_category().message(error);
+    return HeaderState::kForeign;
   };
   struct stat facts {};
   struct stat database_facts {};
   if (lstat(path_.c_str(), &facts) != 0 || stat(database_path_.c_str(), &database_facts) != 0) {
-    if (errno != ENOENT) unavailable_ = failed(errno);
-    return;
+    return errno != ENOENT ? failed(errno) : HeaderState::kForeign;
   }
   // What is certainly no sidecar is not even opened, as RegistryFile has it.
   unavailable_ = WhyUntrusted(facts, database_facts);
-  if (!unavailable_.empty()) return;
+  if (!unavailable_.empty()) return HeaderState::kForeign;
   if (KnownForeign({.device = facts.st_dev, .inode = facts.st_ino})) {
     unavailable_ = Name(HeaderState::kForeign);
-    return;
+    return HeaderState::kForeign;
   }
   fd_ = open(path_.c_str(), kFlags);
-  if (fd_ < 0) {
-    if (errno != ENOENT) unavailable_ = failed(errno);
-    return;
-  }
-  if (fstat(fd_, &facts) != 0) {
-    unavailable_ = failed(errno);
-    return;
-  }
+  if (fd_ < 0) return errno != ENOENT ? failed(errno) : HeaderState::kForeign;
+  if (fstat(fd_, &facts) != 0) return failed(errno);
   unavailable_ = WhyUntrusted(facts, database_facts);
-  if (!unavailable_.empty()) return;
+  if (!unavailable_.empty()) return HeaderState::kForeign;
   std::vector<std::uint8_t> page(kRegistryPage);
   const ssize_t bytes = pread(fd_, page.data(), page.size(), 0);
   page.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
-  unavailable_ = Name(JudgeHeader(page, database));
+  const HeaderState state = JudgeHeader(page, database);
+  unavailable_ = Name(state);
+  return state;
 }
 
 // False at the end of the file too.
@@ -153,17 +172,23 @@ bool RegistryReader::ReadPublished(std::uint64_t offset, Layout& copy) const {
 
 // ---- who is alive ----
 
+// Whether the block is held, and by the process of that instance.
+bool RegistryReader::IsOf(std::uint32_t block, std::uint64_t wanted) const {
+  constexpr std::uint64_t kInstance =
+      sizeof(std::uint64_t) + offsetof(ProcessLayout<std::uint64_t>, instance);
+  std::uint64_t instance = 0;
+  return HoldsBlock(fd_, block) &&
+         ReadAt(BlockOffset(block) + kInstance, &instance, sizeof instance) && instance == wanted;
+}
+
 std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block) {
   ProcessLayout<std::uint64_t> words{};
   if (!ReadPublished(BlockOffset(block), words) || words.instance == 0) return nullptr;
-  if (words.instance == own_instance_ || !HoldsBlock(fd_, block)) return nullptr;
   // The name before and after the lock was seen: it is the holder's.
-  std::uint64_t instance = 0;
-  constexpr std::uint64_t kInstance =
-      sizeof(std::uint64_t) + offsetof(ProcessLayout<std::uint64_t>, instance);
-  if (!ReadAt(BlockOffset(block) + kInstance, &instance, sizeof instance)) return nullptr;
-  if (instance != words.instance) return nullptr;
-  const ProcessFacts facts = FactsOf(words);
+  if (words.instance == Registry::Process().instance() || !IsOf(block, words.instance)) {
+    return nullptr;
+  }
+  const ProcessFacts facts = FactsOf(words, own_namespace_);
   if (facts.hidden || !MayBeAlive(facts)) return nullptr;
   auto& known = processes_[facts.instance];
   if (known == nullptr) known = std::make_shared<const ProcessFacts>(facts);
@@ -260,9 +285,8 @@ RecordState RegistryReader::ReadIdentity(const Owner& owner, std::uint64_t recor
 
 // The sequences before, everything, the sequences again: three system calls. False where no
 // connection is open there.
-bool RegistryReader::ReadView(const Owner& owner, std::size_t record, std::size_t head_bytes,
+bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::size_t head_bytes,
                               ConnectionView& view) {
-  const std::uint64_t offset = RecordOffset(owner.block, record);
   constexpr int kAttempts = 50;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (attempt > 10) sched_yield();
@@ -285,15 +309,28 @@ bool RegistryReader::ReadView(const Owner& owner, std::size_t record, std::size_
   return false;
 }
 
-std::vector<ConnectionView> RegistryReader::Views(std::size_t head_bytes) {
-  std::vector<ConnectionView> views;
-  ConnectionView view;
+// What `read` finds in each owner's block, where it was that owner's to the end.
+template <class Found, class Read>
+std::vector<Found> RegistryReader::OfOwners(Read read) {
+  std::vector<Found> all;
+  std::vector<Found> of_block;
   for (const Owner& owner : LiveOwners()) {
+    of_block.clear();
     for (std::size_t record = 0; record < kBlockRecords; ++record) {
-      if (ReadView(owner, record, head_bytes, view)) views.push_back(std::move(view));
+      read(owner, RecordOffset(owner.block, record), of_block);
     }
+    if (!IsOf(owner.block, owner.process->instance)) continue;
+    std::move(of_block.begin(), of_block.end(), std::back_inserter(all));
   }
-  return views;
+  return all;
+}
+
+std::vector<ConnectionView> RegistryReader::Views(std::size_t head_bytes) {
+  return OfOwners<ConnectionView>(
+      [&](const Owner& owner, std::uint64_t record, std::vector<ConnectionView>& views) {
+        ConnectionView view;
+        if (ReadView(owner, record, head_bytes, view)) views.push_back(std::move(view));
+      });
 }
 
 std::vector<ConnectionView> RegistryReader::Connections() { return Views(kBytesWithTexts); }
@@ -302,91 +339,98 @@ std::vector<ConnectionView> RegistryReader::ConnectionsWithoutTexts() {
   return Views(kBytesWithoutTexts);
 }
 
-std::vector<BarrierView> RegistryReader::Barriers() {
-  std::vector<BarrierView> barriers;
-  for (const Owner& owner : LiveOwners()) {
-    for (std::size_t record = 0; record < kBlockRecords; ++record) {
-      const std::uint64_t offset = RecordOffset(owner.block, record);
-      ConnectionView view;
-      if (ReadIdentity(owner, offset, view) != RecordState::kOpen || !view.info.barrier) continue;
-      BarrierNoteLayout<std::uint64_t> words{};
-      if (!ReadPublished(offset + offsetof(ConnectionRecord, barrier), words)) continue;
-      if (words.present != 1 || words.state > static_cast<std::uint64_t>(BarrierState::kLost)) {
-        continue;
-      }
-      BarrierView& barrier = barriers.emplace_back();
-      barrier.process = owner.process;
-      barrier.connection = view.info.id;
-      barrier.notice = {.token = kernel::Printable(LoadText(words.token)),
-                        .label = kernel::Printable(LoadText(words.label)),
-                        .kind = kernel::Printable(LoadText(words.kind)),
-                        .members = {},
-                        .since = owner.process->same_ticks ? words.since : 0,
-                        .expires_monotonic_ns = words.expires,
-                        .state = static_cast<BarrierState>(words.state)};
-      std::string paths = LoadText(words.databases);
-      while (!paths.empty()) {
-        const std::size_t end = std::min(paths.find('\0'), paths.size());
-        barrier.notice.members.push_back({.path = paths.substr(0, end), .database = {}});
-        paths.erase(0, end + 1);
-      }
-    }
+bool RegistryReader::ReadBarrier(const Owner& owner, std::uint64_t record,
+                                 BarrierView& barrier) const {
+  ConnectionView view;
+  if (ReadIdentity(owner, record, view) != RecordState::kOpen || !view.info.barrier) return false;
+  BarrierNoteLayout<std::uint64_t> words{};
+  if (!ReadPublished(record + offsetof(ConnectionRecord, barrier), words)) return false;
+  const bool known = words.state <= static_cast<std::uint64_t>(BarrierState::kLost);
+  if (words.present != 1 || !known) return false;
+  barrier.process = owner.process;
+  barrier.connection = view.info.id;
+  barrier.notice = {.token = kernel::Printable(LoadText(words.token)),
+                    .label = kernel::Printable(LoadText(words.label)),
+                    .kind = kernel::Printable(LoadText(words.kind)),
+                    .members = {},
+                    .since = owner.process->same_ticks ? words.since : 0,
+                    .expires_monotonic_ns = words.expires,
+                    .state = static_cast<BarrierState>(words.state)};
+  std::string paths = LoadText(words.databases);
+  while (!paths.empty()) {
+    const std::size_t end = std::min(paths.find('\0'), paths.size());
+    barrier.notice.members.push_back({.path = paths.substr(0, end), .database = {}});
+    paths.erase(0, end + 1);
   }
-  return barriers;
+  return true;
+}
+
+std::vector<BarrierView> RegistryReader::Barriers() {
+  return OfOwners<BarrierView>(
+      [&](const Owner& owner, std::uint64_t record, std::vector<BarrierView>& barriers) {
+        BarrierView barrier;
+        if (ReadBarrier(owner, record, barrier)) barriers.push_back(std::move(barrier));
+      });
+}
+
+bool RegistryReader::ReadEvents(const Owner& owner, std::uint64_t record, EventRing& ring,
+                                ConnectionEvents& events) const {
+  const std::uint64_t at = record + offsetof(ConnectionRecord, ring);
+  ConnectionView view;
+  const RecordState state = ReadIdentity(owner, record, view);
+  if (state == RecordState::kFree) return false;
+  std::uint64_t head = 0;
+  std::uint64_t now = 0;
+  if (!ReadAt(at, &head, sizeof head) || !ReadAt(at, static_cast<void*>(&ring), sizeof ring) ||
+      !ReadAt(at, &now, sizeof now)) {
+    return false;
+  }
+  ConnectionView again;
+  if (ReadIdentity(owner, record, again) == RecordState::kFree) return false;
+  if (again.info.id != view.info.id) return false;
+  events.process = owner.process;
+  events.info = view.info;
+  events.open = state == RecordState::kOpen;
+  events.events = ring.Between(head, now, events.lost);
+  if (owner.process->same_ticks) return true;
+  for (RecordedEvent& event : events.events) event.at = event.duration_ticks = 0;
+  return true;
 }
 
 std::vector<ConnectionEvents> RegistryReader::Events() {
-  std::vector<ConnectionEvents> all;
   const auto ring = std::make_unique<EventRing>();
-  for (const Owner& owner : LiveOwners()) {
-    for (std::size_t record = 0; record < kBlockRecords; ++record) {
-      const std::uint64_t offset = RecordOffset(owner.block, record);
-      const std::uint64_t ring_offset = offset + offsetof(ConnectionRecord, ring);
-      ConnectionView view;
-      const RecordState state = ReadIdentity(owner, offset, view);
-      if (state == RecordState::kFree) continue;
-      std::uint64_t head = 0;
-      std::uint64_t now = 0;
-      if (!ReadAt(ring_offset, &head, sizeof head) ||
-          !ReadAt(ring_offset, static_cast<void*>(ring.get()), sizeof *ring) ||
-          !ReadAt(ring_offset, &now, sizeof now)) {
-        continue;
-      }
-      ConnectionView again;
-      if (ReadIdentity(owner, offset, again) == RecordState::kFree) continue;
-      if (again.info.id != view.info.id) continue;
-      ConnectionEvents& events = all.emplace_back();
-      events.process = owner.process;
-      events.info = view.info;
-      events.open = state == RecordState::kOpen;
-      events.events = ring->Between(head, now, events.lost);
-      if (owner.process->same_ticks) continue;
-      for (RecordedEvent& event : events.events) event.at = event.duration_ticks = 0;
-    }
+  return OfOwners<ConnectionEvents>(
+      [&](const Owner& owner, std::uint64_t record, std::vector<ConnectionEvents>& all) {
+        ConnectionEvents events;
+        if (ReadEvents(owner, record, *ring, events)) all.push_back(std::move(events));
+      });
+}
+
+void RegistryReader::AddStats(std::uint64_t offset, LockStats& copy, DatabaseStats& sum) const {
+  if (!ReadAt(offset, static_cast<void*>(&copy), sizeof copy)) return;
+  for (std::size_t i = 0; i < kStatKinds; ++i) {
+    if (!copy.Empty(i)) copy.AddTo(sum.kinds.at(i), i);
   }
-  return all;
 }
 
 std::vector<DatabaseStats> RegistryReader::Stats() {
+  const auto copy = std::make_unique<LockStats>();
+  const auto of_blocks = OfOwners<DatabaseStats>(
+      [&](const Owner& owner, std::uint64_t record, std::vector<DatabaseStats>& sums) {
+        if (sums.empty()) {
+          sums.push_back({.process = owner.process, .path = database_path_, .kinds = {}});
+          AddStats(BlockOffset(owner.block) + kRegistryPage, *copy, sums.front());
+        }
+        ConnectionView view;
+        if (ReadIdentity(owner, record, view) != RecordState::kOpen) return;
+        AddStats(record + offsetof(ConnectionRecord, stats), *copy, sums.front());
+      });
   std::map<std::uint64_t, DatabaseStats> by_instance;
-  const auto stats = std::make_unique<LockStats>();
-  for (const Owner& owner : LiveOwners()) {
-    DatabaseStats& of_process = by_instance[owner.process->instance];
-    of_process.process = owner.process;
-    of_process.path = database_path_;
-    const auto add = [&](std::uint64_t offset) {
-      if (!ReadAt(offset, static_cast<void*>(stats.get()), sizeof *stats)) return;
-      for (std::size_t i = 0; i < kStatKinds; ++i) {
-        if (!stats->Empty(i)) stats->AddTo(of_process.kinds.at(i), i);
-      }
-    };
-    add(BlockOffset(owner.block) + kRegistryPage);
-    for (std::size_t record = 0; record < kBlockRecords; ++record) {
-      const std::uint64_t offset = RecordOffset(owner.block, record);
-      ConnectionView view;
-      if (ReadIdentity(owner, offset, view) != RecordState::kOpen) continue;
-      add(offset + offsetof(ConnectionRecord, stats));
-    }
+  for (const DatabaseStats& of_block : of_blocks) {
+    DatabaseStats& sum = by_instance[of_block.process->instance];
+    sum.process = of_block.process;
+    sum.path = of_block.path;
+    for (std::size_t i = 0; i < kStatKinds; ++i) sum.kinds.at(i).Merge(of_block.kinds.at(i));
   }
   std::vector<DatabaseStats> all;
   for (auto& [instance, of_process] : by_instance) all.push_back(std::move(of_process));

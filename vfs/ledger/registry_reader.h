@@ -1,7 +1,7 @@
 // RegistryReader: what other processes tell in the sidecar of one database.
 //
-// Reads with pread() only, takes no lock, changes nothing. Whoever can write to the sidecar can have
-// written anything: all of it is bounds-checked, and only what a live owner holds is believed.
+// Reads with pread() only, takes no lock, changes nothing. Whoever can write to the sidecar can
+// have written anything: all of it is bounds-checked, and only what a live owner holds is believed.
 //
 // Alive is who holds the lock on its block's byte and, where its pid means something here, is the
 // process that started when it says. (A child that inherited the descriptor past every precaution
@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "ledger/registry_file.h"
 #include "ledger/registry_layout.h"
 #include "ledger/views.h"
 #include "model/file_id.h"
@@ -49,23 +50,31 @@ class RegistryReader {
     std::shared_ptr<const ProcessFacts> process;
   };
 
-  void Open(const FileId& database);
+  HeaderState Open(const FileId& database);
+  void CloseOpened(HeaderState state);
   bool ReadAt(std::uint64_t offset, void* to, std::size_t bytes) const;
   template <class Layout>
   bool ReadPublished(std::uint64_t offset, Layout& copy) const;
   std::vector<Owner> LiveOwners();
+  bool IsOf(std::uint32_t block, std::uint64_t wanted) const;
   std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block);
   std::vector<ConnectionView> Views(std::size_t head_bytes);
-  bool ReadView(const Owner& owner, std::size_t record, std::size_t head_bytes,
+  template <class Found, class Read>
+  std::vector<Found> OfOwners(Read read);
+  bool ReadView(const Owner& owner, std::uint64_t record, std::size_t head_bytes,
                 ConnectionView& view);
+  bool ReadBarrier(const Owner& owner, std::uint64_t record, BarrierView& barrier) const;
+  bool ReadEvents(const Owner& owner, std::uint64_t record, EventRing& ring,
+                  ConnectionEvents& events) const;
+  void AddStats(std::uint64_t offset, LockStats& copy, DatabaseStats& sum) const;
   RecordState ReadIdentity(const Owner& owner, std::uint64_t record, ConnectionView& view) const;
   ConnectionView Identified(const Owner& owner, const IdentityLayout<std::uint64_t>& words) const;
 
-  std::string path_;           // of the sidecar
+  std::string path_;  // of the sidecar
   std::string database_path_;
   std::string unavailable_;
   int fd_ = -1;
-  std::uint64_t own_instance_ = 0;
+  std::uint64_t own_namespace_ = 0;  // 0: pids of others mean nothing here
   std::map<std::uint64_t, std::shared_ptr<const ProcessFacts>> processes_;  // by instance
   std::vector<std::uint8_t> head_;  // of the record that is being read
 };

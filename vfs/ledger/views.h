@@ -17,10 +17,10 @@ namespace lockscope::ledger {
 
 // Another process, as it told of itself in a sidecar.
 struct ProcessFacts {
-  std::uint64_t instance = 0;        // no other process has the same
-  std::optional<std::int64_t> pid;   // null: outside our pid namespace
-  std::int64_t own_pid = 0;          // as its own pid namespace numbers it
-  std::uint64_t pid_namespace = 0;   // inode of its /proc/self/ns/pid; 0: not known
+  std::uint64_t instance = 0;       // no other process has the same
+  std::optional<std::int64_t> pid;  // null: outside our pid namespace
+  std::int64_t own_pid = 0;         // as its own pid namespace numbers it
+  std::uint64_t pid_namespace = 0;  // inode of its /proc/self/ns/pid; 0: not known
   std::uint64_t start_boottime_ns = 0;
   bool hidden = false;
   bool same_ticks = false;  // its ticks are on our scale; else they are left out of what is copied
