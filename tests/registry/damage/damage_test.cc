@@ -151,9 +151,8 @@ TEST_P(FoundTest, AHardLinkToTheDatabaseItselfIsNotOpened) {
 
 // The same, where that database is one in its own right.
 TEST_P(FoundTest, ADatabaseOfThatNameKeepsItsLocks) {
-  scene_.Prepare([](const std::string& db) {
-    CreateDatabase(SidecarOf(db), {.journal_mode = GetParam()});
-  });
+  scene_.Prepare(
+      [](const std::string& db) { CreateDatabase(SidecarOf(db), {.journal_mode = GetParam()}); });
   Host host(true);
   host.Open("other", scene_.sidecar());
   host.Exec("other", "begin immediate");
@@ -171,7 +170,8 @@ TEST_P(FoundTest, ADatabaseOfThatNameKeepsItsLocks) {
 // Nor does it get a lock of ours for as long as it takes to see that it is no registry: the mutex
 // byte is PENDING there.
 TEST_P(FoundTest, ADatabaseOfThatNameIsNotLocked) {
-  scene_.Prepare([](const std::string& db) { CreateDatabase(SidecarOf(db), {.journal_mode = "delete"}); });
+  scene_.Prepare(
+      [](const std::string& db) { CreateDatabase(SidecarOf(db), {.journal_mode = "delete"}); });
   Host host(true);
   Actor reader;
   reader.Open("r", scene_.sidecar());
@@ -372,9 +372,10 @@ TEST_P(ReplacedTest, TheNextConnectionMakesAnotherWhereTheSidecarWasRemoved) {
   other.Open("e", db);
   other.Exec("e", "insert into t(v) values (0)");
   EXPECT_EQ(other.Registry(db), Lines{"shared"});
-  EXPECT_EQ(other.Query("m", "select count(*) from lockscope_connections('" + db +
-                                 "') where source = 'shim' and pid = " + std::to_string(host.pid())),
-            (std::vector<Row>{{"1"}}));
+  EXPECT_EQ(
+      other.Query("m", "select count(*) from lockscope_connections('" + db +
+                           "') where source = 'shim' and pid = " + std::to_string(host.pid())),
+      (std::vector<Row>{{"1"}}));
   // The first one's going leaves the second alone.
   host.Close("c");
   EXPECT_EQ(Thing::At(scene_.sidecar()).inode, second.inode);

@@ -1,5 +1,5 @@
-// A sidecar whose header is right, whose owner lives, and whose contents are anything. Whoever looks
-// gets an answer: valid UTF-8, no more rows than there is room for, soon. Groups:
+// A sidecar whose header is right, whose owner lives, and whose contents are anything. Whoever
+// looks gets an answer: valid UTF-8, no more rows than there is room for, soon. Groups:
 //   HostileTest   whole regions of maximal values and of noise; every word by itself; full files
 #include <gtest/gtest.h>
 
@@ -64,9 +64,9 @@ class Block {
   void Rest() {
     words_[0] = 0;
     for (std::size_t i = 0; i < kBlockRecords; ++i) {
-      for (const std::size_t part : {offsetof(ConnectionRecord, identity),
-                                     offsetof(ConnectionRecord, slot),
-                                     offsetof(ConnectionRecord, barrier)}) {
+      for (const std::size_t part :
+           {offsetof(ConnectionRecord, identity), offsetof(ConnectionRecord, slot),
+            offsetof(ConnectionRecord, barrier)}) {
         words_[(Record(i) + part) / 8] = 0;
       }
     }
@@ -376,9 +376,10 @@ TEST_P(HostileTest, AFileFullOfConnectionsIsAnswered) {
   Block block = NewBlock();
   for (std::size_t i = 0; i < kBlockRecords; ++i) {
     block.Slot(i).held = 0x1ffffffff04;
-    block.Slot(i).want =
-        Event{.operation = Operation::kShmLock, .resource = Resource::kWalWrite, .to = LockMode::kExclusive}
-            .Pack();
+    block.Slot(i).want = Event{.operation = Operation::kShmLock,
+                               .resource = Resource::kWalWrite,
+                               .to = LockMode::kExclusive}
+                             .Pack();
     block.Slot(i).sleeping = 1;
     block.Identity(i).flags = 3;
   }

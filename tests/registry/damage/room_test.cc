@@ -221,8 +221,7 @@ TEST(LimitTest, FilesThatMayNotBeSoLarge) {
     Host with(true);
     Host without(false);
     for (const Host* host : {&with, &without}) Limit(*host, RLIMIT_FSIZE, 300'000);
-    EXPECT_EQ(scene.Use(with, without).registry,
-              Private("would be larger than files may be here"));
+    EXPECT_EQ(scene.Use(with, without).registry, Private("would be larger than files may be here"));
     EXPECT_FALSE(Exists(scene.sidecar()));
   }
 }

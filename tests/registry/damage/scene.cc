@@ -40,8 +40,8 @@ Lines Host::Registry(const std::string& db) {
 Lines RegistryFromOutside(const std::string& db) {
   Host looker(true);  // it ends: what a look has opened stays open, and keeps a file system mounted
   Lines lines;
-  for (const Row& row : looker.Query(
-           "m", "select source, registry from lockscope_connections(" + Quote(db) + ")")) {
+  for (const Row& row :
+       looker.Query("m", "select source, registry from lockscope_connections(" + Quote(db) + ")")) {
     lines.push_back(row[0] + " " + row[1]);
   }
   std::sort(lines.begin(), lines.end());
@@ -92,9 +92,9 @@ Lines AllLocks(const std::string& db, pid_t pid) {
 }  // namespace
 
 Lines UseDatabase(Host& host, const std::string& db, Seen* seen) {
-  const std::array<std::string, 4> begin = {
-      "open c " + db, "exec c create table u(x)", "exec c insert into u values (1), (2)",
-      "exec c begin immediate; insert into u values (3)"};
+  const std::array<std::string, 4> begin = {"open c " + db, "exec c create table u(x)",
+                                            "exec c insert into u values (1), (2)",
+                                            "exec c begin immediate; insert into u values (3)"};
   const std::array<std::string, 5> end = {
       "query d select count(*) from u", "exec d insert into u values (9)", "exec c commit",
       "exec d insert into u values (4)", "query c select sum(x) from u"};
