@@ -127,14 +127,31 @@ std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
   return ticks ? TicksToNs(*ticks) : std::nullopt;
 }
 
-std::optional<std::uint64_t> StartTicks(std::string_view stat) noexcept {
-  // Field 2 is the name in parentheses and may contain blanks and parentheses: start after the
-  // last.
+namespace {
+
+// A text in the form of /proc/PID/stat from field 3 on; empty where it has none. Field 2 is the
+// name in parentheses and may contain blanks and parentheses: what follows the last.
+std::string_view AfterName(std::string_view stat) noexcept {
   const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string_view::npos) return std::nullopt;
-  std::string_view rest = stat.substr(name_end + 1);
+  return name_end == std::string_view::npos ? std::string_view() : stat.substr(name_end + 1);
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> StartTicks(std::string_view stat) noexcept {
+  std::string_view rest = AfterName(stat);
   for (int field = 3; field < 22; ++field) TakeField(rest);
   return ParseNumber<std::uint64_t>(TakeField(rest));
+}
+
+bool HasEnded(std::int64_t pid) {
+  const auto stat = pid > 0 ? ReadProcText(ProcPath(pid, "stat")) : std::nullopt;
+  if (!stat) return false;
+  std::string_view rest = AfterName(*stat);
+  const std::string_view state = TakeField(rest);
+  if (state != "Z" && state != "X") return false;
+  for (int field = 4; field < 20; ++field) TakeField(rest);
+  return TakeField(rest) == "1";  // else the first thread has ended, and others go on
 }
 
 std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid) {

@@ -46,6 +46,9 @@ std::optional<std::int64_t> InnermostPid(std::int64_t pid);
 // False only where there is certainly no process of this number in our pid namespace.
 bool MayExist(std::int64_t pid);
 
+// True only where it has ended, all its threads, and is merely waited for (a zombie).
+bool HasEnded(std::int64_t pid);
+
 // At most kProcessNameChars characters of a text that anybody may have written, fit to be shown: as
 // ProcessName() tells.
 std::string Printable(std::string_view text);

@@ -76,7 +76,7 @@ std::uint64_t NamespaceOfProc() {
 // Whether the process that a lock stands for can be the one that wrote its name there.
 bool MayBeAlive(const ProcessFacts& facts) {
   if (!facts.pid) return true;
-  if (!kernel::MayExist(*facts.pid)) return false;
+  if (!kernel::MayExist(*facts.pid) || kernel::HasEnded(*facts.pid)) return false;
   const auto start = kernel::ProcessStartBoottimeNs(*facts.pid);
   return !start || facts.start_boottime_ns == 0 || *start == facts.start_boottime_ns;
 }

@@ -4,7 +4,7 @@
 // have written anything: all of it is bounds-checked, and only what a live owner holds is believed.
 //
 // Alive is who holds the lock on its block's byte and, where its pid means something here, is the
-// process that started when it says. (A child that inherited the descriptor past every precaution
+// process that started when it says, and no zombie. (A child that inherited the descriptor past every precaution
 // holds the lock on.)
 //
 // Threads: one at a time.
