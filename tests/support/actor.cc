@@ -112,7 +112,8 @@ Actor::Actor(const Options& options) : options_(options) {
   const UniqueFd its_input(sockets[1]);
   Pipe output = MakePipe();
   from_ = std::move(output.read);
-  std::vector<std::string> argv = {LOCKSCOPE_ACTOR};
+  std::vector<std::string> argv = options.run_by;
+  argv.emplace_back(LOCKSCOPE_ACTOR);
   if (options.plain) argv.emplace_back("--plain");
   pid_ = Spawn(argv, {.env = options.env, .in = its_input.get(), .out = output.write.get()});
   running_ = true;

@@ -118,6 +118,8 @@ class Actor {
     // SQLite's own VFS as default, for tests that must see its name; PauseAt and TellAt do nothing.
     bool plain = false;
     Environment env = {};
+    // The command that runs it, if not this process: {"unshare", …}. pid() is then that command's.
+    std::vector<std::string> run_by = {};
   };
 
   // Starts the process. Throws where that fails.
