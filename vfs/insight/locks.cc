@@ -110,13 +110,10 @@ std::optional<Event> Waiting(const Look& look, const ledger::ConnectionView& vie
 }
 
 std::optional<std::string> SqlOf(const ledger::ConnectionView& view, ledger::SqlSlot slot) {
-  const auto index = static_cast<std::size_t>(slot);
-  const std::uint64_t bytes = view.slot.sql_bytes.at(index);
-  if (bytes == 0) return std::nullopt;
-  const auto* text = reinterpret_cast<const char*>(view.slot.sql.at(index).data());
+  const std::string& text = view.sql.at(static_cast<std::size_t>(slot));
+  if (text.empty()) return std::nullopt;
   // Statements may be anything that an application prepares, or another process says.
-  return kernel::WellFormed(
-      {text, static_cast<std::size_t>(std::min<std::uint64_t>(bytes, ledger::kSqlBytes))});
+  return kernel::WellFormed(text);
 }
 
 }  // namespace lockscope::insight

@@ -75,7 +75,7 @@ void Connection::CopySql(SqlSlot slot, const StatementText* statement) noexcept 
   for (std::size_t word = 0; word * 8 < text.size(); ++word) {
     std::uint64_t value = 0;
     std::memcpy(&value, text.data() + word * 8, 8);  // the buffer behind it is whole words long
-    words.sql[index][word].Store(value);
+    record().slot.sql[index][word].Store(value);
   }
   words.sql_bytes[index].Store(text.size());
 }
@@ -372,8 +372,7 @@ void ConnectionRecord::Clear() {
   }
   {
     const Update update(slot.sequence);
-    constexpr std::size_t kHead = kSlotWords - kSqlSlots * kSqlWords;
-    zero(&slot.words, kHead);  // texts of 0 bytes need no clearing
+    zero(&slot.words, kSlotWords);  // texts of 0 bytes need no clearing
   }
   ring.Clear();
   stats.Clear();

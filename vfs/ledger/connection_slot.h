@@ -33,6 +33,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 #include "ledger/word.h"
@@ -147,23 +148,31 @@ struct SlotLayout {
   W busy_count;
   W last_busy;
   std::array<W, kSqlSlots> sql_bytes;
-  std::array<std::array<W, kSqlWords>, kSqlSlots> sql;
 };
 
+template <class W>
+using SqlLayout = std::array<std::array<W, kSqlWords>, kSqlSlots>;
+
 using SlotCopy = SlotLayout<std::uint64_t>;
+using SqlCopy = SqlLayout<std::uint64_t>;
 inline constexpr std::size_t kSlotWords = sizeof(SlotCopy) / sizeof(std::uint64_t);
-static_assert(sizeof(SlotCopy) == (26 + kSqlSlots + kSqlSlots * kSqlWords) * 8);
+static_assert(sizeof(SlotCopy) == (26 + kSqlSlots) * 8);
 static_assert(sizeof(SlotLayout<Word>) == sizeof(SlotCopy));
 static_assert(std::is_standard_layout_v<SlotLayout<Word>>);
 
 struct alignas(64) ConnectionSlot {
   std::atomic<std::uint64_t> sequence{0};
   SlotLayout<Word> words;
+  SqlLayout<Word> sql;  // written in the same Update
 
   // A consistent copy; false where the writer was in mid-update all the while (it was stopped
   // there, or is very busy): then nothing is known of it for the moment. Never waits long.
-  bool Read(SlotCopy& copy) const;
+  // `texts` null: without the texts, which are most of what there is to copy.
+  bool Read(SlotCopy& copy, SqlCopy* texts = nullptr) const;
 };
+
+// The texts of a copy.
+std::array<std::string, kSqlSlots> TextsOf(const SlotCopy& copy, const SqlCopy& texts);
 
 // Index of a database level in database_since.
 constexpr std::size_t LevelIndex(LockMode level) { return static_cast<std::size_t>(level) - 1; }

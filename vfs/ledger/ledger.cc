@@ -240,7 +240,9 @@ void Ledger::Unmapping(Connection& connection) {
 // REQUIRES: the mutex is held.
 std::optional<ConnectionView> Ledger::ViewOf(const Connection& connection) {
   ConnectionView view;
-  if (!connection.record().slot.Read(view.slot)) return std::nullopt;
+  SqlCopy texts;
+  if (!connection.record().slot.Read(view.slot, &texts)) return std::nullopt;
+  view.sql = TextsOf(view.slot, texts);
   view.info = connection.info_;
   view.shm = connection.shm_;
   view.journal_mode = connection.asked_journal_mode();

@@ -243,7 +243,7 @@ Registry::Lease Registry::Enter(const std::string& path, const FileId& database,
     const Chosen chosen;
     const std::lock_guard lock(Mutex());
     Lease lease = EnterLocked(path, database, chosen);
-    if (lease.first) AddTotals(lease, totals(path));
+    if (lease.first && totals != nullptr) AddTotals(lease, totals(path));
     if (!lease.refusal.empty()) {
       lease.refusal = path.substr(path.rfind('/') + 1) + kRegistrySuffix + " " + lease.refusal;
     }

@@ -51,9 +51,9 @@ class Registry {
   using Totals = std::map<std::size_t, StatCounts>;
 
   // A record for a connection to the database at `path`, zeroed. Where the process had none there,
-  // `totals` is asked what to begin with; it may take the ledger's mutex.
+  // `totals`, if given, is asked what to begin with; it may take the ledger's mutex.
   Lease Enter(const std::string& path, const FileId& database,
-              Totals (*totals)(const std::string& path));
+              Totals (*totals)(const std::string& path) = nullptr);
   // Gives it back; its counters are added to what the process's closed connections counted, and its
   // events stay readable until it is used again.
   void Leave(const ConnectionRecord* record);

@@ -53,7 +53,6 @@ ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words, std::uint64_t ow
   facts.pid_namespace = words.pid_namespace;
   facts.start_boottime_ns = words.start_boottime;
   const ProcessFlags flags = ProcessFlags::Unpack(words.flags);
-  facts.hidden = flags.hidden;
   facts.same_ticks = flags.ticks == CurrentTickSource();
   facts.anchor = {.ticks = words.anchor_ticks,
                   .monotonic_ns = words.anchor_monotonic,
@@ -181,18 +180,22 @@ bool RegistryReader::IsOf(std::uint32_t block, std::uint64_t wanted) const {
          ReadAt(BlockOffset(block) + kInstance, &instance, sizeof instance) && instance == wanted;
 }
 
-std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block) {
+std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block, Alive& alive) {
   ProcessLayout<std::uint64_t> words{};
   if (!ReadPublished(BlockOffset(block), words) || words.instance == 0) return nullptr;
   // The name before and after the lock was seen: it is the holder's.
   if (words.instance == Registry::Process().instance() || !IsOf(block, words.instance)) {
     return nullptr;
   }
-  const ProcessFacts facts = FactsOf(words, own_namespace_);
-  if (facts.hidden || !MayBeAlive(facts)) return nullptr;
-  auto& known = processes_[facts.instance];
-  if (known == nullptr) known = std::make_shared<const ProcessFacts>(facts);
-  return known;
+  if (ProcessFlags::Unpack(words.flags).hidden) return nullptr;
+  auto& known = processes_[words.instance];
+  if (known == nullptr) {
+    known = std::make_shared<const ProcessFacts>(FactsOf(words, own_namespace_));
+  }
+  // Once for all of its blocks.
+  const auto [entry, first] = alive.emplace(words.instance, false);
+  if (first) entry->second = MayBeAlive(*known);
+  return entry->second ? known : nullptr;
 }
 
 std::vector<RegistryReader::Owner> RegistryReader::LiveOwners() {
@@ -200,9 +203,10 @@ std::vector<RegistryReader::Owner> RegistryReader::LiveOwners() {
   if (fd_ < 0 || !AnyBlockHeld(fd_)) return owners;
   struct stat facts {};
   if (fstat(fd_, &facts) != 0) return owners;
+  Alive alive;
   for (std::uint32_t block = 0; block < kBlocksMax; ++block) {
     if (BlockOffset(block + 1) > static_cast<std::uint64_t>(facts.st_size)) break;
-    if (auto process = OwnerOf(block)) owners.push_back({block, std::move(process)});
+    if (auto process = OwnerOf(block, alive)) owners.push_back({block, std::move(process)});
   }
   return owners;
 }
@@ -217,8 +221,10 @@ constexpr std::size_t kSlotSequence =
 constexpr std::size_t kSlotWordsAt =
     offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, words);
 constexpr std::size_t kSequencesBytes = kSlotSequence + sizeof(std::uint64_t);
-constexpr std::size_t kBytesWithTexts = kSlotWordsAt + sizeof(SlotCopy);
-constexpr std::size_t kBytesWithoutTexts = kSlotWordsAt + offsetof(SlotCopy, sql);
+constexpr std::size_t kTextsAt = offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, sql);
+constexpr std::size_t kBytesWithTexts = kTextsAt + sizeof(SqlCopy);
+constexpr std::size_t kBytesWithoutTexts = kTextsAt;
+static_assert(kTextsAt == kSlotWordsAt + sizeof(SlotCopy));
 static_assert(offsetof(ConnectionRecord, identity) == 0);
 
 using RecordHead = std::array<std::uint8_t, kSequencesBytes>;
@@ -300,8 +306,10 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::siz
     if (!ReadAt(offset, after.data(), after.size())) return false;
     if (!SameSequences(before.data(), after)) continue;
     view = Identified(owner, IdentityAt(head_.data()));
-    std::memcpy(static_cast<void*>(&view.slot), head_.data() + kSlotWordsAt,
-                head_bytes - kSlotWordsAt);
+    std::memcpy(static_cast<void*>(&view.slot), head_.data() + kSlotWordsAt, sizeof view.slot);
+    if (head_bytes == kBytesWithTexts) {
+      view.sql = TextsOf(view.slot, *reinterpret_cast<const SqlCopy*>(head_.data() + kTextsAt));
+    }
     view.held = HeldBits::Unpack(view.slot.held);
     if (!owner.process->same_ticks) ForgetTicks(view.slot);
     return true;

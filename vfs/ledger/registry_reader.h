@@ -4,8 +4,8 @@
 // have written anything: all of it is bounds-checked, and only what a live owner holds is believed.
 //
 // Alive is who holds the lock on its block's byte and, where its pid means something here, is the
-// process that started when it says, and no zombie. (A child that inherited the descriptor past every precaution
-// holds the lock on.)
+// process that started when it says, and no zombie. (A child that inherited the descriptor past
+// every precaution holds the lock on.)
 //
 // Threads: one at a time.
 #pragma once
@@ -57,7 +57,8 @@ class RegistryReader {
   bool ReadPublished(std::uint64_t offset, Layout& copy) const;
   std::vector<Owner> LiveOwners();
   bool IsOf(std::uint32_t block, std::uint64_t wanted) const;
-  std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block);
+  using Alive = std::map<std::uint64_t, bool>;  // by instance
+  std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block, Alive& alive);
   std::vector<ConnectionView> Views(std::size_t head_bytes);
   template <class Found, class Read>
   std::vector<Found> OfOwners(Read read);

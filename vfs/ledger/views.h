@@ -22,7 +22,6 @@ struct ProcessFacts {
   std::int64_t own_pid = 0;         // as its own pid namespace numbers it
   std::uint64_t pid_namespace = 0;  // inode of its /proc/self/ns/pid; 0: not known
   std::uint64_t start_boottime_ns = 0;
-  bool hidden = false;
   bool same_ticks = false;  // its ticks are on our scale; else they are left out of what is copied
   ClockAnchor anchor;
   std::string application;  // empty: none
@@ -39,6 +38,7 @@ struct ConnectionView {
   JournalMode journal_mode = JournalMode::kDelete;
   HeldBits held;
   SlotCopy slot{};
+  std::array<std::string, kSqlSlots> sql;  // by SqlSlot; empty: not known
 };
 
 struct ConnectionEvents {

@@ -176,100 +176,101 @@ TEST(StartTicksTest, IsTheTwentySecondField) {
   EXPECT_FALSE(StartTicks("77 (a)" + fields + "-1 0"));
   EXPECT_FALSE(StartTicks("77 a" + fields + "64311 0"));
   EXPECT_FALSE(StartTicks(""));
+}
 
-  TEST(HasEndedTest, IsTrueOfAZombieOnly) {
-    const pid_t zombie = fork();
-    if (zombie == 0) _exit(0);
-    siginfo_t info = {};
-    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT), 0);
-    EXPECT_TRUE(HasEnded(zombie));
-    waitpid(zombie, nullptr, 0);
-    EXPECT_FALSE(HasEnded(zombie));
-    EXPECT_FALSE(HasEnded(getpid()));
+TEST(HasEndedTest, IsTrueOfAZombieOnly) {
+  const pid_t zombie = fork();
+  if (zombie == 0) _exit(0);
+  siginfo_t info = {};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_TRUE(HasEnded(zombie));
+  waitpid(zombie, nullptr, 0);
+  EXPECT_FALSE(HasEnded(zombie));
+  EXPECT_FALSE(HasEnded(getpid()));
+}
+
+// Its number is then that of a thread which has ended.
+TEST(HasEndedTest, IsFalseWhileAnyThreadGoesOn) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::thread([] {
+      for (;;) pause();
+    }).detach();
+    syscall(SYS_exit, 0);  // of the thread
   }
+  const auto state = [child] {
+    const auto stat = ReadProcText("/proc/" + std::to_string(child) + "/stat").value_or("");
+    const std::size_t name_end = stat.rfind(") ");
+    return name_end == std::string::npos ? '?' : stat.at(name_end + 2);
+  };
+  for (int i = 0; i < 10'000 && state() != 'Z'; ++i) usleep(1000);
+  ASSERT_EQ(state(), 'Z');
+  EXPECT_FALSE(HasEnded(child));
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+}
 
-  // Its number is then that of a thread which has ended.
-  TEST(HasEndedTest, IsFalseWhileAnyThreadGoesOn) {
-    const pid_t child = fork();
-    if (child == 0) {
-      std::thread([] {
-        for (;;) pause();
-      }).detach();
-      syscall(SYS_exit, 0);  // of the thread
-    }
-    const auto state = [child] {
-      const auto stat = ReadProcText("/proc/" + std::to_string(child) + "/stat").value_or("");
-      const std::size_t name_end = stat.rfind(") ");
-      return name_end == std::string::npos ? '?' : stat.at(name_end + 2);
-    };
-    for (int i = 0; i < 10'000 && state() != 'Z'; ++i) usleep(1000);
-    ASSERT_EQ(state(), 'Z');
-    EXPECT_FALSE(HasEnded(child));
-    kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
+TEST(ReadProcTextTest, ReadsTheWholeFile) {
+  const auto text = ReadProcText("/proc/self/status");
+  ASSERT_TRUE(text);
+  EXPECT_NE(text->find("Pid:\t" + std::to_string(getpid())), std::string::npos);
+}
+
+TEST(ReadProcTextTest, ReadsBeyondItsFirstBuffer) {
+  const Child child([] { ExecuteWith(std::string(100000, 'x')); });
+  const auto text = ReadProcText("/proc/" + std::to_string(child.pid()) + "/cmdline");
+  ASSERT_TRUE(text);
+  EXPECT_GT(text->size(), 100000U);
+}
+
+TEST(ReadProcTextTest, StopsAtItsLimit) {
+  EXPECT_EQ(ReadProcText("/proc/self/status", 10).value_or("").size(), 10U);
+}
+
+TEST(ReadProcTextTest, IsNullForWhatIsNotThere) { EXPECT_FALSE(ReadProcText("/proc/self/none")); }
+
+TEST(ListDescriptorsTest, FindsThoseThatAreOpen) {
+  int ends[2] = {};
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const auto open_now = ListDescriptors("/proc/self/fd");
+  ASSERT_TRUE(open_now);
+  EXPECT_EQ(std::count(open_now->begin(), open_now->end(), ends[0]), 1);
+  close(ends[0]);
+  close(ends[1]);
+  const auto open_later = ListDescriptors("/proc/self/fd");
+  ASSERT_TRUE(open_later);
+  EXPECT_EQ(std::count(open_later->begin(), open_later->end(), ends[1]), 0);
+}
+
+TEST(ListDescriptorsTest, IsNullWithoutTheDirectory) {
+  EXPECT_FALSE(ListDescriptors("/proc/self/none"));
+}
+
+TEST(TakeFieldTest, CutsAtBlanks) {
+  std::string_view rest = "  one\ttwo \n";
+  EXPECT_EQ(TakeField(rest), "one");
+  EXPECT_EQ(TakeField(rest), "two");
+  EXPECT_EQ(TakeField(rest), "");
+  EXPECT_EQ(TakeField(rest), "");
+}
+
+TEST(TakeLineTest, CutsAtLineFeeds) {
+  std::string_view rest = "one\n\ntwo";
+  EXPECT_EQ(TakeLine(rest), "one");
+  EXPECT_EQ(TakeLine(rest), "");
+  EXPECT_EQ(TakeLine(rest), "two");
+  EXPECT_TRUE(rest.empty());
+}
+
+TEST(ParseNumberTest, WantsAllOfTheText) {
+  EXPECT_EQ(ParseNumber<int>("12"), 12);
+  EXPECT_EQ(ParseNumber<unsigned>("fe", 16), 0xfeU);
+  for (const char* text : {"", " 1", "1 ", "1x", "x", "+1", "0x1", "99999999999"}) {
+    EXPECT_FALSE(ParseNumber<int>(text)) << text;
   }
-
-  TEST(ReadProcTextTest, ReadsTheWholeFile) {
-    const auto text = ReadProcText("/proc/self/status");
-    ASSERT_TRUE(text);
-    EXPECT_NE(text->find("Pid:\t" + std::to_string(getpid())), std::string::npos);
-  }
-
-  TEST(ReadProcTextTest, ReadsBeyondItsFirstBuffer) {
-    const Child child([] { ExecuteWith(std::string(100000, 'x')); });
-    const auto text = ReadProcText("/proc/" + std::to_string(child.pid()) + "/cmdline");
-    ASSERT_TRUE(text);
-    EXPECT_GT(text->size(), 100000U);
-  }
-
-  TEST(ReadProcTextTest, StopsAtItsLimit) {
-    EXPECT_EQ(ReadProcText("/proc/self/status", 10).value_or("").size(), 10U);
-  }
-
-  TEST(ReadProcTextTest, IsNullForWhatIsNotThere) { EXPECT_FALSE(ReadProcText("/proc/self/none")); }
-
-  TEST(ListDescriptorsTest, FindsThoseThatAreOpen) {
-    int ends[2] = {};
-    ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
-    const auto open_now = ListDescriptors("/proc/self/fd");
-    ASSERT_TRUE(open_now);
-    EXPECT_EQ(std::count(open_now->begin(), open_now->end(), ends[0]), 1);
-    close(ends[0]);
-    close(ends[1]);
-    const auto open_later = ListDescriptors("/proc/self/fd");
-    ASSERT_TRUE(open_later);
-    EXPECT_EQ(std::count(open_later->begin(), open_later->end(), ends[1]), 0);
-  }
-
-  TEST(ListDescriptorsTest, IsNullWithoutTheDirectory) {
-    EXPECT_FALSE(ListDescriptors("/proc/self/none"));
-  }
-
-  TEST(TakeFieldTest, CutsAtBlanks) {
-    std::string_view rest = "  one\ttwo \n";
-    EXPECT_EQ(TakeField(rest), "one");
-    EXPECT_EQ(TakeField(rest), "two");
-    EXPECT_EQ(TakeField(rest), "");
-    EXPECT_EQ(TakeField(rest), "");
-  }
-
-  TEST(TakeLineTest, CutsAtLineFeeds) {
-    std::string_view rest = "one\n\ntwo";
-    EXPECT_EQ(TakeLine(rest), "one");
-    EXPECT_EQ(TakeLine(rest), "");
-    EXPECT_EQ(TakeLine(rest), "two");
-    EXPECT_TRUE(rest.empty());
-  }
-
-  TEST(ParseNumberTest, WantsAllOfTheText) {
-    EXPECT_EQ(ParseNumber<int>("12"), 12);
-    EXPECT_EQ(ParseNumber<unsigned>("fe", 16), 0xfeU);
-    for (const char* text : {"", " 1", "1 ", "1x", "x", "+1", "0x1", "99999999999"}) {
-      EXPECT_FALSE(ParseNumber<int>(text)) << text;
-    }
-    EXPECT_FALSE(ParseNumber<unsigned>("-1"));
-    EXPECT_FALSE(ParseNumber<int>({}));
-  }
+  EXPECT_FALSE(ParseNumber<unsigned>("-1"));
+  EXPECT_FALSE(ParseNumber<int>({}));
+}
 
 }  // namespace
 }  // namespace lockscope::kernel

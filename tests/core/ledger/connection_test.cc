@@ -29,10 +29,7 @@ constexpr LockMode kExclusive = LockMode::kExclusive;
 CallContext Statement(std::uint64_t number) { return {.statement_number = number}; }
 
 std::string SqlOf(const ConnectionView& view, SqlSlot slot) {
-  const auto index = static_cast<std::size_t>(slot);
-  std::string text(view.slot.sql_bytes.at(index), '\0');
-  std::memcpy(text.data(), view.slot.sql.at(index).data(), text.size());
-  return text;
+  return view.sql.at(static_cast<std::size_t>(slot));
 }
 
 class ConnectionTest : public ::testing::Test {
