@@ -114,7 +114,7 @@ TEST_P(RegistryNamespacesTest, ProcessOfANamespaceBelowHasItsPidHere) {
     EXPECT_EQ(Values(SeenHere(table, db_), "pid"), std::vector<Json>{pid}) << table;
   }
   kill(pid, SIGKILL);
-  EXPECT_TRUE(Eventually([&] { return IsDead(pid); }));
+  EXPECT_TRUE(Eventually([&] { return !inside.alive(); }));  // unshare has waited for it
   EXPECT_EQ(SeenHere("connections", db_).size(), 0U);
 }
 

@@ -7,11 +7,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <random>
 
 #include "core/session.h"
+#include "kernel/process.h"
 #include "ledger/registry_layout.h"
 
 namespace lockscope::testing {
@@ -82,11 +81,6 @@ std::uint64_t Seed() {
   return seed;
 }
 
-bool IsDead(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  const std::string stat(std::istreambuf_iterator<char>(file), {});
-  const std::size_t state = stat.rfind(") ");
-  return state == std::string::npos || stat.at(state + 2) == 'Z' || stat.at(state + 2) == 'X';
-}
+bool IsDead(pid_t pid) { return !kernel::MayExist(pid) || kernel::HasEnded(pid); }
 
 }  // namespace lockscope::testing

@@ -35,7 +35,7 @@ int RoundsOr(int otherwise);
 // LOCKSCOPE_SEED of the environment, else another one each time; printed.
 std::uint64_t Seed();
 
-// Dead: nobody of that number, or one that is only waited for.
+// Dead, with all its threads: nobody of that number, or one that is only waited for.
 bool IsDead(pid_t pid);
 
 }  // namespace lockscope::testing

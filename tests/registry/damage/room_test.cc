@@ -141,7 +141,7 @@ class FileSystemTest : public ::testing::Test {
     const std::string stock = mount_ + "/stock.db";
     const std::string db = mount_ + "/a.db";
     for (const std::string& name : {stock, db}) CreateDatabase(name);
-    Fill(250'000);
+    Fill(60'000);
     Host without(false);
     Host with(true);
     Lines answers = UseDatabase(without, stock);
@@ -157,7 +157,7 @@ class FileSystemTest : public ::testing::Test {
   void ExpectTheNinthPrivate() const {
     const std::string db = mount_ + "/a.db";
     CreateDatabase(db);
-    Fill(700'000);
+    Fill(430'000);
     Host host(true);
     EXPECT_EQ(RegistryOfNine(host, db),
               EightAndOneWithout("cannot be given room: No space left on device"));
