@@ -185,12 +185,14 @@ bool DescriptorsToSpare() {
   return static_cast<rlim_t>(probe) + kSpare < limit.rlim_cur;
 }
 
-// Where it can be told before, nobody else finds the file system full while we try.
+// Whether the file system has that much and more: the last room is SQLite's. Where it can be told
+// before, nobody else finds it full while we try.
 bool HasRoom(int fd, std::uint64_t bytes) {
+  constexpr std::uint64_t kLeftToOthers = 1 << 20;
   struct statfs facts {};
   if (Retrying([&] { return fstatfs(fd, &facts); }) != 0 || facts.f_blocks == 0) return true;
   const std::uint64_t blocks = geteuid() == 0 ? facts.f_bfree : facts.f_bavail;
-  return bytes / static_cast<std::uint64_t>(facts.f_bsize) <= blocks;
+  return (bytes + kLeftToOthers) / static_cast<std::uint64_t>(facts.f_bsize) <= blocks;
 }
 
 bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
@@ -496,7 +498,7 @@ Status RegistryFile::Allocate(std::uint64_t offset, std::uint64_t bytes) const {
   struct stat before {};
   if (fstat(fd_, &before) != 0) return Failed("cannot be read", errno);
   const auto size = static_cast<std::uint64_t>(before.st_size);
-  if (size <= first && !HasRoom(fd_, end - first)) return Failed("cannot be given room", ENOSPC);
+  if (!HasRoom(fd_, end - first)) return Failed("cannot be given room", ENOSPC);
   const auto start = static_cast<off_t>(first);
   const auto length = static_cast<off_t>(end - first);
   if (Retrying([&] { return fallocate(fd_, 0, start, length); }) == 0) return {};
