@@ -136,7 +136,8 @@ class CloneTest : public RegistryDeathTest {
   static void ReadAndClone(const std::string& db, Forked::Turns& turns) {
     Db own(db);
     own.Exec(kRead);
-    const auto child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
+    const auto child =
+        static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0));
     if (child == 0) turns.LiveOn();
     turns.Tell(std::to_string(child));
     turns.Wait();

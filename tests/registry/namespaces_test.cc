@@ -51,8 +51,8 @@ class RegistryNamespacesTest : public ::testing::TestWithParam<const char*> {
   }
 
   Json SeenBy(Actor& host, const std::string& table) const {
-    return Json::parse(host.Query("loader", "select lockscope_json(" + Quote(table) + ", " +
-                                                Quote(db_) + ")")[0][0]);
+    return Json::parse(host.Query(
+        "loader", "select lockscope_json(" + Quote(table) + ", " + Quote(db_) + ")")[0][0]);
   }
 
   // The one connection of that statement, and no kernel row beside any.
@@ -154,8 +154,8 @@ TEST_P(RegistryNamespacesTest, WriterOutsideIsVerifiedByItsBytes) {
   inside.Open("c", db_);
   Read(inside);
   const Json locks = Where(SeenBy(inside, "locks"), "pid", nullptr);
-  const Json writing = Where(locks, "resource", GetParam() == std::string("wal") ? "wal-write"
-                                                                                   : "database");
+  const Json writing =
+      Where(locks, "resource", GetParam() == std::string("wal") ? "wal-write" : "database");
   ASSERT_EQ(writing.size(), 1U) << locks.dump(2);
   EXPECT_EQ(writing.at(0).at("verified"), 1);
   EXPECT_EQ(writing.at(0).at("sql"), "begin immediate");

@@ -126,8 +126,7 @@ class Racer {
     info.database = database_;
     info.publish = true;
     ledger::Ledger::Process().Opened(*connection_, std::move(info));
-    shared_.instance.at(static_cast<std::size_t>(number_)) =
-        ledger::Registry::Process().instance();
+    shared_.instance.at(static_cast<std::size_t>(number_)) = ledger::Registry::Process().instance();
   }
 
   void Leave() {
@@ -208,8 +207,8 @@ TEST(RegistryRaceTest, WhoComesWhileTheLastOneGoesMeetsTheOthers) {
   const std::string db = dir / "a.db";
   CreateDatabase(db);
   RegisterShim();
-  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                      -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   Shared& shared = *new (memory) Shared();
   const std::uint64_t seed = Seed();
@@ -217,9 +216,8 @@ TEST(RegistryRaceTest, WhoComesWhileTheLastOneGoesMeetsTheOthers) {
   {
     std::vector<std::unique_ptr<Forked>> racers;
     for (int i = 0; i < kRacers; ++i) {
-      racers.push_back(std::make_unique<Forked>([&, i](Forked::Turns&) {
-        Racer(i, db, shared, seed).Run(rounds);
-      }));
+      racers.push_back(std::make_unique<Forked>(
+          [&, i](Forked::Turns&) { Racer(i, db, shared, seed).Run(rounds); }));
     }
     // A racer that failed has the others end too, after the next meeting.
     for (const auto& racer : racers) EXPECT_EQ(racer->ExitCode(), 0);

@@ -225,8 +225,7 @@ class RegistryRoundsTest : public ::testing::Test {
     }
     EXPECT_EQ(BlocksHeld(db), std::vector<std::uint32_t>());
     EXPECT_EQ(SeenHere("connections", db).size(), 0U);
-    constexpr auto kMost =
-        static_cast<std::int64_t>(ledger::BlockOffset(kProcesses + kForks));
+    constexpr auto kMost = static_cast<std::int64_t>(ledger::BlockOffset(kProcesses + kForks));
     EXPECT_LE(largest_, kMost);
     EXPECT_LE(FileSize(Sidecar(db)), kMost);
     {

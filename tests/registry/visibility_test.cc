@@ -70,10 +70,10 @@ class RegistryVisibilityTest : public ::testing::TestWithParam<By> {
   // The numbers that a process itself gives to its connections, oldest first.
   std::vector<std::int64_t> OwnNumbers(Actor& host) const {
     std::vector<std::int64_t> numbers;
-    for (const Row& row :
-         host.Query("loader", "select connection from lockscope_connections(" + Quote(db_) +
-                                  ") where source = 'shim' and pid = " +
-                                  std::to_string(host.pid()) + " order by 1")) {
+    for (const Row& row : host.Query(
+             "loader", "select connection from lockscope_connections(" + Quote(db_) +
+                           ") where source = 'shim' and pid = " + std::to_string(host.pid()) +
+                           " order by 1")) {
       numbers.push_back(std::stoll(row.at(0)));
     }
     return numbers;
@@ -186,10 +186,11 @@ TEST_P(RegistryVisibilityTest, AgeIsTheTruth) {
   for (int attempt = 0; attempt < 20; ++attempt) {
     const double before = ItsTimeMs(host);
     host.Exec("c", "begin");
-  host.Exec("c", "select count(*) from t");
+    host.Exec("c", "select count(*) from t");
     const double after = ItsTimeMs(host);
-    host.Exec("loader", "with recursive n(i) as (select 1 union all select i + 1 from n limit "
-                        "300000) select sum(i) from n");
+    host.Exec("loader",
+              "with recursive n(i) as (select 1 union all select i + 1 from n limit "
+              "300000) select sum(i) from n");
     const double look_begins = ItsTimeMs(host);
     const Json row = One("snapshots", host.pid());
     const double look_ends = ItsTimeMs(host);
@@ -198,9 +199,9 @@ TEST_P(RegistryVisibilityTest, AgeIsTheTruth) {
     const double age = row.at("age_ms");
     EXPECT_GE(age, look_begins - after - kToleranceMs / 2);
     EXPECT_LE(age, look_ends - before + kToleranceMs / 2);
-    const double since = std::stod(host.Query(
-        "loader", "select (julianday(" + Quote(row.at("since").get<std::string>()) +
-                      ") - 2460000) * 86400000")[0][0]);
+    const double since = std::stod(
+        host.Query("loader", "select (julianday(" + Quote(row.at("since").get<std::string>()) +
+                                 ") - 2460000) * 86400000")[0][0]);
     EXPECT_GE(since, before - kToleranceMs / 2);
     EXPECT_LE(since, after + kToleranceMs / 2);
     return;
@@ -237,9 +238,8 @@ TEST_P(RegistryVisibilityTest, WaitingWriterIsSeenBesideTheOneItWaitsFor) {
   writer.Exec("c", "begin immediate");
   waiter.BusyTimeout("c", 30'000);
   Answer granted = waiter.Start("c", "begin immediate -- later");
-  ASSERT_TRUE(Eventually([&] {
-    return Where(OfPid(See("locks"), waiter.pid()), "granted", 0).size() == 1;
-  }));
+  ASSERT_TRUE(Eventually(
+      [&] { return Where(OfPid(See("locks"), waiter.pid()), "granted", 0).size() == 1; }));
   const Json row = Where(OfPid(See("locks"), waiter.pid()), "granted", 0).at(0);
   EXPECT_EQ(row.at("resource"), "wal-write");
   EXPECT_EQ(row.at("mode"), "EXCLUSIVE");
@@ -296,9 +296,9 @@ TEST_P(RegistryVisibilityTest, BarrierOfAConnectionIsSeen) {
   EXPECT_EQ(barrier.at("source"), "shim");
   const Json databases = Json::parse(barrier.at("databases").get<std::string>());
   EXPECT_EQ(databases, (Json{db_, other}));
-  const double expires = std::stod(host.Query(
-      "loader", "select (julianday(" + Quote(barrier.at("expires").get<std::string>()) +
-                    ") - 2460000) * 86400000")[0][0]);
+  const double expires = std::stod(
+      host.Query("loader", "select (julianday(" + Quote(barrier.at("expires").get<std::string>()) +
+                               ") - 2460000) * 86400000")[0][0]);
   EXPECT_GE(expires, before + 60'000 - 50);
   EXPECT_LE(expires, after + 60'000 + 50);
   // Its private connection is a row beside the caller's.
@@ -314,8 +314,8 @@ TEST_P(RegistryVisibilityTest, BarrierOfAConnectionIsSeen) {
 #ifdef LOCKSCOPE_COMMAND
 TEST_P(RegistryVisibilityTest, BarrierOfTheCommandIsSeenWithItsLabel) {
   Make();
-  const pid_t command = Spawn(
-      {LOCKSCOPE_COMMAND, "exec", "--db", db_, "--", "sleep", "1000"}, {.own_group = true});
+  const pid_t command =
+      Spawn({LOCKSCOPE_COMMAND, "exec", "--db", db_, "--", "sleep", "1000"}, {.own_group = true});
   Json barriers;
   EXPECT_TRUE(Eventually([&] { return (barriers = See("barriers")).size() == 1; }));
   if (barriers.size() == 1) {
@@ -636,8 +636,10 @@ TEST_P(RegistryVisibilityTest, ManyProcessesAreAllSeen) {
   EXPECT_EQ(BlocksHeld(db_).size(), 10U);
   // From within, each sees all of them too.
   EXPECT_EQ(hosts.back()
-                ->Query("loader", "select count(distinct pid), min(source), max(source)"
-                                  "  from lockscope_connections(" + Quote(db_) + ")")
+                ->Query("loader",
+                        "select count(distinct pid), min(source), max(source)"
+                        "  from lockscope_connections(" +
+                            Quote(db_) + ")")
                 .at(0),
             (Row{"10", "shim", "shim"}));
 }

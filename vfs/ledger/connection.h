@@ -44,9 +44,9 @@ struct ConnectionRecord {
 // What is known of a connection when it is opened. Constant from then on.
 struct ConnectionInfo {
   std::uint64_t id = 0;
-  std::string path;          // absolute, as SQLite's xFullPathname made it
+  std::string path{};        // absolute, as SQLite's xFullPathname made it
   FileId database;           // unknown where the VFS below has no file of that name
-  std::string vfs;           // "lockscope/unix"
+  std::string vfs{};         // "lockscope/unix"
   bool posix_locks = false;  // the VFS at the bottom locks the database with fcntl, as "unix" does
   bool posix_shm_locks = false;  // and the wal-index too ("unix-excl" does not)
   bool barrier = false;          // a barrier's private connection

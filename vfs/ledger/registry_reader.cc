@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -164,9 +165,21 @@ bool RegistryReader::ReadPublished(std::uint64_t offset, Layout& copy) const {
       if (!ReadAt(offset, &after, sizeof after)) return false;
       if (before == after) return true;
     }
-    if (attempt > 10) sched_yield();
+    if (attempt > 10) Pause();
   }
   return false;
+}
+
+// A writer that is not running, or waits for its page to be written, is in mid-update for a while.
+// One that has been stopped there, or a hostile one, holds nobody up for long.
+void RegistryReader::Pause() const {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 200'000};
+  if (pauses_left_ == 0) {
+    sched_yield();
+    return;
+  }
+  --pauses_left_;
+  nanosleep(&kPause, nullptr);
 }
 
 // ---- who is alive ----
@@ -264,9 +277,7 @@ ConnectionView RegistryReader::Identified(const Owner& owner,
   ConnectionView view;
   view.process = owner.process;
   view.info = {.id = words.number,
-               .path = database_path_,
                .database = {.device = words.database_device, .inode = words.database_inode},
-               .vfs = kernel::Printable(LoadText(words.vfs)),
                .posix_locks = flags.posix_locks,
                .posix_shm_locks = flags.posix_shm_locks,
                .barrier = flags.barrier,
@@ -295,7 +306,7 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::siz
                               ConnectionView& view) {
   constexpr int kAttempts = 50;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    if (attempt > 10) sched_yield();
+    if (attempt > 10) Pause();
     RecordHead before{};
     RecordHead after{};
     if (!ReadAt(offset, before.data(), before.size())) return false;
@@ -308,6 +319,8 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::siz
     view = Identified(owner, IdentityAt(head_.data()));
     std::memcpy(static_cast<void*>(&view.slot), head_.data() + kSlotWordsAt, sizeof view.slot);
     if (head_bytes == kBytesWithTexts) {
+      view.info.path = database_path_;
+      view.info.vfs = kernel::Printable(LoadText(IdentityAt(head_.data()).vfs));
       view.sql = TextsOf(view.slot, *reinterpret_cast<const SqlCopy*>(head_.data() + kTextsAt));
     }
     view.held = HeldBits::Unpack(view.slot.held);

@@ -55,6 +55,7 @@ class RegistryReader {
   bool ReadAt(std::uint64_t offset, void* to, std::size_t bytes) const;
   template <class Layout>
   bool ReadPublished(std::uint64_t offset, Layout& copy) const;
+  void Pause() const;
   std::vector<Owner> LiveOwners();
   bool IsOf(std::uint32_t block, std::uint64_t wanted) const;
   using Alive = std::map<std::uint64_t, bool>;  // by instance
@@ -76,6 +77,7 @@ class RegistryReader {
   std::string unavailable_;
   int fd_ = -1;
   std::uint64_t own_namespace_ = 0;  // 0: pids of others mean nothing here
+  mutable int pauses_left_ = 50;     // for what is in mid-update
   std::map<std::uint64_t, std::shared_ptr<const ProcessFacts>> processes_;  // by instance
   std::vector<std::uint8_t> head_;  // of the record that is being read
 };

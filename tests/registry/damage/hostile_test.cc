@@ -237,7 +237,8 @@ TEST_P(HostileTest, MaximalIdentities) {
 TEST_P(HostileTest, MaximalSlots) {
   for (const std::uint64_t value : kExtremes) {
     Block block = NewBlock();
-    block.FillRecords(offsetof(ConnectionRecord, slot) + 8, sizeof(ledger::SlotCopy) + sizeof(ledger::SqlCopy), value);
+    block.FillRecords(offsetof(ConnectionRecord, slot) + 8,
+                      sizeof(ledger::SlotCopy) + sizeof(ledger::SqlCopy), value);
     Publish(block);
     LookEverywhere(1, WhyOf(value));
     // All hold what there is, and want what there is.
