@@ -29,7 +29,7 @@
 namespace lockscope::ledger {
 
 // The part that lockscope publishes: fixed layout, no pointers. All zeros is a record of nobody.
-struct ConnectionRecord {
+struct ConnectionRecord {  // NOLINT(clang-analyzer-optin.performance.Padding): by use, not by size
   // These two together, so that another process reads them at once.
   Published<IdentityLayout> identity;
   ConnectionSlot slot;

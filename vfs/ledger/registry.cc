@@ -189,7 +189,7 @@ void Registry::Reserve(Sidecar& sidecar) {
   for (const auto& other : sidecars_) mapped += other->blocks.size();
   addresses_.reserve(addresses_.size() + mapped + 1);
   sidecar.blocks.reserve(sidecar.blocks.size() + 1);
-  Self();
+  (void)Self();
 }
 
 // REQUIRES: Reserve().

@@ -439,7 +439,7 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
 }
 
 Result<RegistryFile::Step> RegistryFile::BeginAndClaim(const FileId& database) {
-  const auto step = Begin(database);
+  auto step = Begin(database);
   if (!step.ok() || step.value() == Step::kAgain) return step;
   const auto block = ClaimLocked();
   if (!block.ok()) return block.status();

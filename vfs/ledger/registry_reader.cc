@@ -454,6 +454,7 @@ std::vector<DatabaseStats> RegistryReader::Stats() {
     for (std::size_t i = 0; i < kStatKinds; ++i) sum.kinds.at(i).Merge(of_block.kinds.at(i));
   }
   std::vector<DatabaseStats> all;
+  all.reserve(by_instance.size());
   for (auto& [instance, of_process] : by_instance) all.push_back(std::move(of_process));
   return all;
 }
