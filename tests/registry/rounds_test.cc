@@ -225,7 +225,8 @@ class RegistryRoundsTest : public ::testing::Test {
     }
     EXPECT_EQ(BlocksHeld(db), std::vector<std::uint32_t>());
     EXPECT_EQ(SeenHere("connections", db).size(), 0U);
-    constexpr auto kMost = static_cast<std::int64_t>(ledger::BlockOffset(kProcesses + kForks));
+    // A child that has not got to its fork handler yet holds the block of a parent that was killed.
+    constexpr auto kMost = static_cast<std::int64_t>(ledger::BlockOffset(kProcesses + 2 * kForks));
     EXPECT_LE(largest_, kMost);
     EXPECT_LE(FileSize(Sidecar(db)), kMost);
     {

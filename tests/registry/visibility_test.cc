@@ -5,20 +5,29 @@
 //   naming     `application`, the settings of `registry`, plain processes beside
 //   history    events, counters
 //   many       connections in several blocks
+//   mid-update a record that is being written
 //   words      why
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "barrier/hosted.h"
+#include "ledger/registry_layout.h"
+#include "ledger/registry_reader.h"
 #include "registry/seen.h"
 #include "support/actor.h"
 #include "support/database.h"
@@ -642,6 +651,41 @@ TEST_P(RegistryVisibilityTest, ManyProcessesAreAllSeen) {
                             Quote(db_) + ")")
                 .at(0),
             (Row{"10", "shim", "shim"}));
+}
+
+// ---- mid-update ----
+
+// A writer that the scheduler, or a page fault, has taken off in the middle of recording.
+TEST(RegistryReaderTest, ConnectionInMidUpdateForAMomentIsNotLeftOut) {
+  TempDir dir;
+  const std::string db = dir / "a.db";
+  CreateDatabase(db, {.journal_mode = "delete"});
+  HostProcess host;
+  host.Open("c", db);
+  constexpr off_t kSequence = ledger::BlockOffset(0) + ledger::kFirstRecord +
+                              offsetof(ledger::ConnectionRecord, slot) +
+                              offsetof(ledger::ConnectionSlot, sequence);
+  const int fd = open(Sidecar(db).c_str(), O_RDWR | O_CLOEXEC);
+  std::uint64_t sequence = 0;
+  ASSERT_EQ(pread(fd, &sequence, sizeof sequence, kSequence), 8);
+  ASSERT_EQ(sequence % 2, 0U);
+  // Where the machine makes the moment longer than it should be, it is tried again.
+  struct stat facts = {};
+  ASSERT_EQ(stat(db.c_str(), &facts), 0);
+  bool shown = false;
+  for (int attempt = 0; attempt < 3 && !shown; ++attempt) {
+    ledger::RegistryReader reader(db, {.device = facts.st_dev, .inode = facts.st_ino});
+    const std::uint64_t odd = sequence + 1;
+    ASSERT_EQ(pwrite(fd, &odd, sizeof odd, kSequence), 8);
+    std::thread writer([&] {
+      usleep(4'000);
+      EXPECT_EQ(pwrite(fd, &sequence, sizeof sequence, kSequence), 8);
+    });
+    shown = reader.Connections().size() == 1;
+    writer.join();
+  }
+  EXPECT_TRUE(shown);
+  close(fd);
 }
 
 // ---- words ----
