@@ -74,7 +74,7 @@ std::vector<std::size_t> WordsToChange() {
     const std::size_t record = Record(i);
     add(record, sizeof(ledger::Published<ledger::IdentityLayout>) / 8);
     constexpr std::size_t kSlot = offsetof(ConnectionRecord, slot);
-    add(record + kSlot, 1 + offsetof(ledger::SlotCopy, sql) / 8 + 4);
+    add(record + kSlot, 1 + sizeof(ledger::SlotCopy) / 8 + 4);
     add(record + offsetof(ConnectionRecord, ring), 40);
     add(record + offsetof(ConnectionRecord, stats), 200);
     add(record + offsetof(ConnectionRecord, barrier),
