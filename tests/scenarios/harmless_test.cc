@@ -260,10 +260,9 @@ TEST_F(LostLockTest, StrayCloseOfTheDatabaseShowsAsNotVerified) {
   EXPECT_TRUE(ReadLocksOf(db_).empty());
   EXPECT_EQ(Verified(), (std::vector<Row>{{"database", "0"}}));
   // As other processes see it, whom the kernel would grant the lock.
-  EXPECT_EQ(Looker().All("select pid, source, resource, mode, verified from lockscope_locks(?1)",
-                         {db_}),
-            (std::vector<Row>{
-                {std::to_string(actor_.pid()), "shim", "database", "RESERVED", "0"}}));
+  EXPECT_EQ(
+      Looker().All("select pid, source, resource, mode, verified from lockscope_locks(?1)", {db_}),
+      (std::vector<Row>{{std::to_string(actor_.pid()), "shim", "database", "RESERVED", "0"}}));
   actor_.Exec("c", "rollback; begin immediate");
   EXPECT_EQ(Verified(), (std::vector<Row>{{"database", "1"}}));
 }

@@ -186,9 +186,9 @@ TEST_F(BlockersTest, AnotherProcessesPublishedWaitIsSeen) {
   waiter.Exec("c", "select count(*) from t");
   Answer begun = waiter.Start("c", "begin immediate");
   ASSERT_TRUE(Eventually([this] { return SomebodyWaits(); }));
-  EXPECT_EQ(Blockers("pid, connection, age_ms >= 0, sql, source, wants, blocker_connection"),
-            Lines{Pid(waiter) + " 1 1 begin immediate shim wal-write EXCLUSIVE " +
-                  writer.number()});
+  EXPECT_EQ(
+      Blockers("pid, connection, age_ms >= 0, sql, source, wants, blocker_connection"),
+      Lines{Pid(waiter) + " 1 1 begin immediate shim wal-write EXCLUSIVE " + writer.number()});
   writer.Exec("commit");
   EXPECT_TRUE(begun.Wait().ok());
 }

@@ -119,12 +119,14 @@ TEST_F(ForkTest, TheChildOpensItsOwnAndSeesThem) {
     same.Exec("select * from t");
     return own.Value("select source, pid, verified from lockscope_locks where mode = 'RESERVED'") ==
                "shim " + std::to_string(getpid()) + " 1" &&
-           same.Value("select count(*), group_concat(distinct source) from lockscope_connections "
-                      "where pid = " +
-                      std::to_string(getpid())) == "1 shim" &&
-           same.Value("select count(*), group_concat(distinct source) from lockscope_connections "
-                      "where pid = " +
-                      std::to_string(getppid())) == "1 shim" &&
+           same.Value(
+               "select count(*), group_concat(distinct source) from lockscope_connections "
+               "where pid = " +
+               std::to_string(getpid())) == "1 shim" &&
+           same.Value(
+               "select count(*), group_concat(distinct source) from lockscope_connections "
+               "where pid = " +
+               std::to_string(getppid())) == "1 shim" &&
            same.Try("begin immediate").code == SQLITE_BUSY;
   }));
   EXPECT_EQ(look_.Value("select verified from lockscope_locks(" + Quote(path_) +

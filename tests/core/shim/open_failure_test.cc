@@ -101,8 +101,7 @@ class OpenFailureTest : public ::testing::Test {
   std::size_t InLedger() const { return Views().size(); }
   bool HasSidecar() const { return std::filesystem::exists(path_ + "-lockscope"); }
   std::string RegistryColumn() {
-    return Db(":memory:")
-        .Value("select registry from lockscope_connections(" + Quote(path_) + ")");
+    return Db(":memory:").Value("select registry from lockscope_connections(" + Quote(path_) + ")");
   }
 
   TempDir dir_;
