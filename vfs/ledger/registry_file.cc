@@ -208,14 +208,6 @@ bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
   return true;
 }
 
-// Takes no memory: it decides what is to be tidied up where there is none.
-HeaderState JudgeFirstPage(int fd, const FileId& database) {
-  std::array<std::uint8_t, kRegistryPage> page{};
-  const ssize_t bytes = Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
-  return JudgeHeader(std::span(page).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0),
-                     database);
-}
-
 }  // namespace
 
 // ---- whose file it is ----
@@ -236,6 +228,14 @@ HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& datab
   const bool same = header.database_device == wanted.database_device &&
                     header.database_inode == wanted.database_inode;
   return same ? HeaderState::kOurs : HeaderState::kOtherDatabase;
+}
+
+// It decides what is to be tidied up where there is none.
+HeaderState JudgeFirstPage(int fd, const FileId& database) {
+  std::array<std::uint8_t, kRegistryPage> page{};
+  const ssize_t bytes = Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
+  return JudgeHeader(std::span(page).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0),
+                     database);
 }
 
 std::string Name(HeaderState state) {

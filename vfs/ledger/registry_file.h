@@ -1,8 +1,8 @@
 // RegistryFile: one sidecar, as one of its owners holds it: which file that is, which blocks are
 // this process's, and when it goes. What is written into a block is registry.h's business.
 //
-// Threads: one at a time (the registry's mutex). Never waits for longer than kMutexWaitMs for
-// another process; what cannot be had then is done without.
+// Threads: one at a time (the registry's mutex). Waits a quarter of a second for another
+// process at most; what cannot be had then is done without.
 //
 // Fork: Abandon() in the child. Anything else would let go of the parent's locks.
 #pragma once
@@ -30,6 +30,8 @@ enum class HeaderState {
 };
 // REQUIRES: `bytes` is as much of the first kRegistryPage bytes as there is.
 HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& database);
+// The same of the file behind a descriptor. Takes no memory.
+HeaderState JudgeFirstPage(int fd, const FileId& database);
 // In words: "is of another database: …"; empty for the first two.
 std::string Name(HeaderState state);
 

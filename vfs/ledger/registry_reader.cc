@@ -139,10 +139,7 @@ HeaderState RegistryReader::Open(const FileId& database) {
   if (fstat(fd_, &facts) != 0) return failed(errno);
   unavailable_ = WhyUntrusted(facts, database_facts);
   if (!unavailable_.empty()) return HeaderState::kForeign;
-  std::vector<std::uint8_t> page(kRegistryPage);
-  const ssize_t bytes = pread(fd_, page.data(), page.size(), 0);
-  page.resize(bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
-  const HeaderState state = JudgeHeader(page, database);
+  const HeaderState state = JudgeFirstPage(fd_, database);
   unavailable_ = Name(state);
   return state;
 }
