@@ -18,8 +18,8 @@ if command -v ccache >/dev/null; then
   set -- -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
 fi
 cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLOCKSCOPE_NESTED=ON \
-  -DLOCKSCOPE_BENCH=OFF -DLOCKSCOPE_SQLITE_SOURCE="$sqlite" \
-  -DLOCKSCOPE_SQLITE_DEFINES="$definitions" "$@"
+  -DLOCKSCOPE_BENCH=OFF -DLOCKSCOPE_TOOLS=OFF -DLOCKSCOPE_INSTALL=OFF \
+  -DLOCKSCOPE_SQLITE_SOURCE="$sqlite" -DLOCKSCOPE_SQLITE_DEFINES="$definitions" "$@"
 cmake --build "$build"
 grep -m1 '^#define SQLITE_VERSION ' "$sqlite/sqlite3.h"
 exec ctest --test-dir "$build" --label-regex core --label-exclude long --parallel 2 \

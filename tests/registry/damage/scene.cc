@@ -15,6 +15,7 @@
 namespace lockscope::testing {
 
 Host::Host(bool shim, const Options& options) : Actor(options), shim_(shim) {
+  Call("pid");  // a program that is still being loaded is not to be limited or counted
   if (shim) Load("m", LOCKSCOPE_LOADABLE_FILE);
 }
 
