@@ -262,7 +262,7 @@ std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resou
   const bool shm_lock = IsShm(resource);
   if (shm_lock ? !view.info.posix_shm_locks : !view.info.posix_locks) return std::nullopt;
   bool held = false;
-  if (view.process == nullptr || view.process->pid == getpid()) {
+  if (view.process == nullptr || view.process->pid == own_pid) {
     const auto found = own_locks.find(shm_lock ? view.shm : view.info.database);
     if (found == own_locks.end() || !found->second) return std::nullopt;
     held = OwnHeld(view, resource, mode, *found->second);
@@ -357,6 +357,7 @@ Look Look::At(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     Database& database = look.databases_.emplace_back();
     database.path = path;
+    database.own_pid = look.pid_;
     ReadFiles(database, before);
     database.registry = std::make_unique<ledger::RegistryReader>(path, database.id);
   }

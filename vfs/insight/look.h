@@ -73,6 +73,7 @@ struct Database {
   bool wal_mode = false;
   JournalFacts journal;
 
+  std::int64_t own_pid = 0;                          // of whoever looks
   std::vector<ledger::ConnectionView> own;           // this process's connections through the shim
   std::vector<ledger::ConnectionView> others;        // those that other processes publish
   std::unique_ptr<ledger::RegistryReader> registry;  // where they do

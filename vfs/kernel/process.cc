@@ -120,13 +120,6 @@ std::string ShownCommandLine(std::string_view cmdline) {
   return Printable(WithoutTrailing(cmdline, '\0'));
 }
 
-std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
-  if (pid <= 0) return std::nullopt;
-  const auto stat = ReadProcText(ProcPath(pid, "stat"));
-  const auto ticks = stat ? StartTicks(*stat) : std::nullopt;
-  return ticks ? TicksToNs(*ticks) : std::nullopt;
-}
-
 namespace {
 
 // A text in the form of /proc/PID/stat from field 3 on; empty where it has none. Field 2 is the
@@ -144,14 +137,35 @@ std::optional<std::uint64_t> StartTicks(std::string_view stat) noexcept {
   return ParseNumber<std::uint64_t>(TakeField(rest));
 }
 
-bool HasEnded(std::int64_t pid) {
-  const auto stat = pid > 0 ? ReadProcText(ProcPath(pid, "stat")) : std::nullopt;
-  if (!stat) return false;
-  std::string_view rest = AfterName(*stat);
+namespace {
+
+// Of a text in the form of /proc/PID/stat.
+bool HasEnded(std::string_view stat) noexcept {
+  std::string_view rest = AfterName(stat);
   const std::string_view state = TakeField(rest);
   if (state != "Z" && state != "X") return false;
   for (int field = 4; field < 20; ++field) TakeField(rest);
   return TakeField(rest) == "1";  // else the first thread has ended, and others go on
+}
+
+}  // namespace
+
+std::optional<ProcessStat> StatOf(std::int64_t pid) {
+  const auto stat = pid > 0 ? ReadProcText(ProcPath(pid, "stat")) : std::nullopt;
+  if (!stat) return std::nullopt;
+  const auto ticks = StartTicks(*stat);
+  return ProcessStat{.ended = HasEnded(*stat),
+                     .start_boottime_ns = ticks ? TicksToNs(*ticks) : std::nullopt};
+}
+
+std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
+  const auto stat = StatOf(pid);
+  return stat ? stat->start_boottime_ns : std::nullopt;
+}
+
+bool HasEnded(std::int64_t pid) {
+  const auto stat = StatOf(pid);
+  return stat && stat->ended;
 }
 
 std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid) {

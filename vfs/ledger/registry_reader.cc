@@ -76,9 +76,12 @@ std::uint64_t NamespaceOfProc() {
 // Whether the process that a lock stands for can be the one that wrote its name there.
 bool MayBeAlive(const ProcessFacts& facts) {
   if (!facts.pid) return true;
-  if (!kernel::MayExist(*facts.pid) || kernel::HasEnded(*facts.pid)) return false;
-  const auto start = kernel::ProcessStartBoottimeNs(*facts.pid);
-  return !start || facts.start_boottime_ns == 0 || *start == facts.start_boottime_ns;
+  if (!kernel::MayExist(*facts.pid)) return false;
+  const auto stat = kernel::StatOf(*facts.pid);
+  if (!stat) return true;
+  if (stat->ended) return false;
+  return facts.start_boottime_ns == 0 ||
+         stat->start_boottime_ns.value_or(facts.start_boottime_ns) == facts.start_boottime_ns;
 }
 
 }  // namespace
@@ -232,8 +235,6 @@ constexpr std::size_t kSlotWordsAt =
     offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, words);
 constexpr std::size_t kSequencesBytes = kSlotSequence + sizeof(std::uint64_t);
 constexpr std::size_t kTextsAt = offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, sql);
-constexpr std::size_t kBytesWithTexts = kTextsAt + sizeof(SqlCopy);
-constexpr std::size_t kBytesWithoutTexts = kTextsAt;
 static_assert(kTextsAt == kSlotWordsAt + sizeof(SlotCopy));
 static_assert(offsetof(ConnectionRecord, identity) == 0);
 
@@ -297,9 +298,23 @@ RecordState RegistryReader::ReadIdentity(const Owner& owner, std::uint64_t recor
   return StateOf(words);
 }
 
-// The sequences before, everything, the sequences again: three system calls. False where no
-// connection is open there.
-bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::size_t head_bytes,
+// Those that the slot says it has, and whatever lies between them.
+bool RegistryReader::ReadTexts(std::uint64_t record, const SlotCopy& slot) {
+  std::size_t begin = sizeof texts_;
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < kSqlSlots; ++i) {
+    const std::uint64_t bytes = std::min<std::uint64_t>(slot.sql_bytes.at(i), kSqlBytes);
+    if (bytes == 0) continue;
+    begin = std::min(begin, i * kSqlBytes);
+    end = i * kSqlBytes + static_cast<std::size_t>(bytes);
+  }
+  return end == 0 || ReadAt(record + kTextsAt + begin,
+                            reinterpret_cast<std::uint8_t*>(&texts_) + begin, end - begin);
+}
+
+// The sequences before, everything, the sequences again: three system calls, four with texts. False
+// where no connection is open there.
+bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, Texts texts,
                               ConnectionView& view) {
   constexpr int kAttempts = 50;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -309,16 +324,20 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, std::siz
     if (!ReadAt(offset, before.data(), before.size())) return false;
     if (!AtRest(before)) continue;
     if (StateOf(IdentityAt(before.data())) != RecordState::kOpen) return false;
-    head_.resize(head_bytes);
-    if (!ReadAt(offset, head_.data(), head_.size())) return false;
+    std::array<std::uint8_t, kTextsAt> head{};
+    SlotCopy slot{};
+    if (!ReadAt(offset, head.data(), head.size())) return false;
+    std::memcpy(static_cast<void*>(&slot), head.data() + kSlotWordsAt, sizeof slot);
+    if (texts == Texts::kWith && !ReadTexts(offset, slot)) return false;
     if (!ReadAt(offset, after.data(), after.size())) return false;
     if (!SameSequences(before.data(), after)) continue;
-    view = Identified(owner, IdentityAt(head_.data()));
-    std::memcpy(static_cast<void*>(&view.slot), head_.data() + kSlotWordsAt, sizeof view.slot);
-    if (head_bytes == kBytesWithTexts) {
+    const IdentityLayout<std::uint64_t> identity = IdentityAt(head.data());
+    view = Identified(owner, identity);
+    view.slot = slot;
+    if (texts == Texts::kWith) {
       view.info.path = database_path_;
-      view.info.vfs = kernel::Printable(LoadText(IdentityAt(head_.data()).vfs));
-      view.sql = TextsOf(view.slot, *reinterpret_cast<const SqlCopy*>(head_.data() + kTextsAt));
+      view.info.vfs = kernel::Printable(LoadText(identity.vfs));
+      view.sql = TextsOf(slot, texts_);
     }
     view.held = HeldBits::Unpack(view.slot.held);
     if (!owner.process->same_ticks) ForgetTicks(view.slot);
@@ -343,18 +362,18 @@ std::vector<Found> RegistryReader::OfOwners(Read read) {
   return all;
 }
 
-std::vector<ConnectionView> RegistryReader::Views(std::size_t head_bytes) {
+std::vector<ConnectionView> RegistryReader::Views(Texts texts) {
   return OfOwners<ConnectionView>(
       [&](const Owner& owner, std::uint64_t record, std::vector<ConnectionView>& views) {
         ConnectionView view;
-        if (ReadView(owner, record, head_bytes, view)) views.push_back(std::move(view));
+        if (ReadView(owner, record, texts, view)) views.push_back(std::move(view));
       });
 }
 
-std::vector<ConnectionView> RegistryReader::Connections() { return Views(kBytesWithTexts); }
+std::vector<ConnectionView> RegistryReader::Connections() { return Views(Texts::kWith); }
 
 std::vector<ConnectionView> RegistryReader::ConnectionsWithoutTexts() {
-  return Views(kBytesWithoutTexts);
+  return Views(Texts::kWithout);
 }
 
 bool RegistryReader::ReadBarrier(const Owner& owner, std::uint64_t record,

@@ -60,11 +60,12 @@ class RegistryReader {
   bool IsOf(std::uint32_t block, std::uint64_t wanted) const;
   using Alive = std::map<std::uint64_t, bool>;  // by instance
   std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block, Alive& alive);
-  std::vector<ConnectionView> Views(std::size_t head_bytes);
+  enum class Texts { kWith, kWithout };
+  std::vector<ConnectionView> Views(Texts texts);
   template <class Found, class Read>
   std::vector<Found> OfOwners(Read read);
-  bool ReadView(const Owner& owner, std::uint64_t record, std::size_t head_bytes,
-                ConnectionView& view);
+  bool ReadTexts(std::uint64_t record, const SlotCopy& slot);
+  bool ReadView(const Owner& owner, std::uint64_t record, Texts texts, ConnectionView& view);
   bool ReadBarrier(const Owner& owner, std::uint64_t record, BarrierView& barrier) const;
   bool ReadEvents(const Owner& owner, std::uint64_t record, EventRing& ring,
                   ConnectionEvents& events) const;
@@ -79,7 +80,7 @@ class RegistryReader {
   std::uint64_t own_namespace_ = 0;  // 0: pids of others mean nothing here
   mutable int pauses_left_ = 50;     // for what is in mid-update
   std::map<std::uint64_t, std::shared_ptr<const ProcessFacts>> processes_;  // by instance
-  std::vector<std::uint8_t> head_;  // of the record that is being read
+  SqlCopy texts_{};  // of the record that is being read: those that it has
 };
 
 }  // namespace lockscope::ledger
