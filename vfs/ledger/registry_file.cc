@@ -1,11 +1,6 @@
 #include "ledger/registry_file.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
-#include <sys/ioctl.h>
-#include <sys/resource.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,8 +14,13 @@
 #include <utility>
 
 #include "kernel/descriptors.h"
+#include "kernel/retrying.h"
+#include "ledger/sidecar_room.h"
 
 namespace lockscope::ledger {
+
+using kernel::Retrying;
+
 namespace {
 
 constexpr std::uint64_t kMutexWaitNs = 250'000'000;
@@ -46,13 +46,6 @@ Status Because(std::string reason) { return {SQLITE_CANTOPEN, std::move(reason)}
 // "cannot be opened: Permission denied"
 Status Failed(const char* what, int error) {
   return Because(std::string(what) + ": " + std::generic_category().message(error));
-}
-
-template <class Call>
-auto Retrying(Call call) {
-  auto result = call();
-  while (result == -1 && errno == EINTR) result = call();
-  return result;
 }
 
 FileId IdOf(const struct stat& facts) { return {.device = facts.st_dev, .inode = facts.st_ino}; }
@@ -116,169 +109,7 @@ class MutexByte {
   int error_ = 0;
 };
 
-// ---- file systems ----
-
-constexpr const char* kCopies = "is on a file system that copies on write";
-
-// Empty where a shared mapping and its locks mean the same to every process that can open the file,
-// and what is allocated can be written for ever after. Of btrfs only WriteInPlace() can tell. What
-// lies below an overlay cannot be seen: it is taken to be fit.
-std::string WhyUnfit(const std::string& path) {
-  struct statfs facts {};
-  if (Retrying([&] { return statfs(path.c_str(), &facts); }) != 0) return {};
-  struct Kind {
-    std::uint64_t magic;
-    const char* reason;
-  };
-  static constexpr const char* kNetwork = "is on a network or user-space file system";
-  static constexpr std::array<Kind, 14> kUnfit = {{{NFS_SUPER_MAGIC, kNetwork},
-                                                   {SMB_SUPER_MAGIC, kNetwork},
-                                                   {0xff534d42, kNetwork},  // CIFS
-                                                   {0xfe534d42, kNetwork},  // SMB 2 and later
-                                                   {0x65735546, kNetwork},  // FUSE, virtiofs
-                                                   {V9FS_MAGIC, kNetwork},
-                                                   {AFS_SUPER_MAGIC, kNetwork},
-                                                   {CODA_SUPER_MAGIC, kNetwork},
-                                                   {0x00c36400, kNetwork},  // Ceph
-                                                   {0x0bd00bd0, kNetwork},  // Lustre
-                                                   {0x01161970, kNetwork},  // GFS2
-                                                   {OCFS2_SUPER_MAGIC, kNetwork},
-                                                   {0x2fc12fc1, kCopies},    // ZFS
-                                                   {0xca451a4e, kCopies}}};  // bcachefs
-  const auto magic = static_cast<std::uint64_t>(facts.f_type) & 0xffffffff;
-  for (const Kind& kind : kUnfit) {
-    if (kind.magic == magic) return kind.reason;
-  }
-  return {};
-}
-
-// Of an empty file btrfs can be asked to write in place. True elsewhere.
-bool WriteInPlace(int fd) {
-  struct statfs facts {};
-  if (Retrying([&] { return fstatfs(fd, &facts); }) != 0) return true;
-  if ((static_cast<std::uint64_t>(facts.f_type) & 0xffffffff) != BTRFS_SUPER_MAGIC) return true;
-  int flags = 0;
-  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return false;
-  if ((flags & FS_NOCOW_FL) != 0) return true;
-  flags |= FS_NOCOW_FL;
-  if (ioctl(fd, FS_IOC_SETFLAGS, &flags) != 0) return false;
-  flags = 0;
-  return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL) != 0;
-}
-
-// Beyond the process's limit for files the kernel would send SIGXFSZ.
-bool WithinFileLimit(std::uint64_t bytes) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_FSIZE, &limit) != 0) return true;
-  return limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
-}
-
-// SQLite is to open more files yet: the last descriptors are not for us.
-bool DescriptorsToSpare() {
-  constexpr rlim_t kSpare = 16;
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return true;
-  // The lowest free one.
-  const int probe = Retrying([] { return open("/", O_PATH | O_CLOEXEC); });
-  if (probe < 0) return false;
-  close(probe);
-  return static_cast<rlim_t>(probe) + kSpare < limit.rlim_cur;
-}
-
-// Whether the file system has that much and more: the last room is SQLite's. Where it can be told
-// before, nobody else finds it full while we try.
-bool HasRoom(int fd, std::uint64_t bytes) {
-  constexpr std::uint64_t kLeftToOthers = 1 << 20;
-  struct statfs facts {};
-  if (Retrying([&] { return fstatfs(fd, &facts); }) != 0 || facts.f_blocks == 0) return true;
-  const std::uint64_t blocks = geteuid() == 0 ? facts.f_bfree : facts.f_bavail;
-  return (bytes + kLeftToOthers) / static_cast<std::uint64_t>(facts.f_bsize) <= blocks;
-}
-
-bool WriteZeros(int fd, std::uint64_t offset, std::uint64_t bytes) {
-  static constexpr std::array<char, kRegistryPage> kZeros{};
-  while (bytes > 0) {
-    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, kZeros.size()));
-    const ssize_t written =
-        Retrying([&] { return pwrite(fd, kZeros.data(), count, static_cast<off_t>(offset)); });
-    if (written <= 0) return false;
-    offset += static_cast<std::uint64_t>(written);
-    bytes -= static_cast<std::uint64_t>(written);
-  }
-  return true;
-}
-
 }  // namespace
-
-// ---- whose file it is ----
-
-HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& database) {
-  if (std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; })) {
-    return HeaderState::kEmpty;
-  }
-  RegistryHeader header;
-  if (bytes.size() < kRegistryPage) return HeaderState::kForeign;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  if (header.magic != kRegistryMagic) return HeaderState::kForeign;
-  const RegistryHeader wanted = HeaderFor(database);
-  if (header.byte_order != wanted.byte_order || header.version != wanted.version ||
-      header.block_bytes != wanted.block_bytes || header.record_bytes != wanted.record_bytes) {
-    return HeaderState::kOtherVersion;
-  }
-  const bool same = header.database_device == wanted.database_device &&
-                    header.database_inode == wanted.database_inode;
-  return same ? HeaderState::kOurs : HeaderState::kOtherDatabase;
-}
-
-// It decides what is to be tidied up where there is none.
-HeaderState JudgeFirstPage(int fd, const FileId& database) {
-  std::array<std::uint8_t, kRegistryPage> page{};
-  const ssize_t bytes = Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
-  return JudgeHeader(std::span(page).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0),
-                     database);
-}
-
-std::string Name(HeaderState state) {
-  switch (state) {
-    case HeaderState::kOtherVersion:
-      return "is laid out by another version of lockscope";
-    case HeaderState::kOtherDatabase:
-      return "is of another database, which had this name before";
-    case HeaderState::kForeign:
-      return "is no registry of lockscope, or damaged";
-    case HeaderState::kEmpty:
-    case HeaderState::kOurs:
-      break;
-  }
-  return {};
-}
-
-std::string WhyUntrusted(const struct stat& sidecar, const struct stat& database) {
-  if (S_ISDIR(sidecar.st_mode)) return "is a directory";
-  if (S_ISLNK(sidecar.st_mode)) return "is a symbolic link";
-  if (!S_ISREG(sidecar.st_mode)) return "is no regular file";
-  const bool owner_fits =
-      sidecar.st_uid == database.st_uid || sidecar.st_uid == geteuid() || sidecar.st_uid == 0;
-  const bool group_fits = (database.st_mode & S_IWGRP) != 0 && sidecar.st_gid == database.st_gid;
-  if (!owner_fits && !group_fits) {
-    return "belongs to another user (" + std::to_string(sidecar.st_uid) + ")";
-  }
-  if (sidecar.st_nlink > 1) return "has other names (hard links)";
-  // Whoever can cut it short can kill those who have it mapped.
-  if ((sidecar.st_mode & 0222 & ~database.st_mode) != 0) {
-    return "can be written by more users than the database";
-  }
-  return {};
-}
-
-bool KnownForeign(const FileId& id) {
-  const auto kept = kernel::KeptDescriptor(id);
-  if (!kept) return false;
-  std::vector<std::uint8_t> page(kRegistryPage);
-  const auto bytes = kernel::ReadAt(*kept, id, 0, page);
-  page.resize(bytes.value_or(0));
-  return JudgeHeader(page, {}) == HeaderState::kForeign;
-}
 
 // ---- opening ----
 
@@ -420,7 +251,7 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
     case HeaderState::kEmpty:
       break;
   }
-  if (!WriteInPlace(fd_)) return Because(kCopies);
+  if (!WriteInPlace(fd_)) return Because(kCopiesOnWrite);
   struct stat facts {};
   if (fstat(fd_, &facts) != 0) return Failed("cannot be read", errno);
   // For all that most processes need, at once.

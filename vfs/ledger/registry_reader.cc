@@ -18,7 +18,6 @@
 #include "kernel/descriptors.h"
 #include "kernel/process.h"
 #include "ledger/registry.h"
-#include "ledger/registry_file.h"
 
 namespace lockscope::ledger {
 namespace {

@@ -16,8 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "ledger/registry_file.h"
 #include "ledger/registry_layout.h"
+#include "ledger/sidecar_trust.h"
 #include "ledger/views.h"
 #include "model/file_id.h"
 
