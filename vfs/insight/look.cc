@@ -294,11 +294,11 @@ std::optional<bool> Database::HeldByAsking(const ledger::ConnectionView& view,
                                              OpenFiles::Scan());
   if (!fd.ok()) return std::nullopt;
   const auto conflict = kernel::ProbeLock(fd.value(), true, range.first, range.last);
-  if (!conflict) return false;
-  if (conflict->pid == view.process->pid) return true;
+  if (conflict && conflict->pid == view.process->pid) return true;
   // Of several the kernel names one. Where that one's lines were found, the list can be believed.
-  const auto other = everything_held.find(conflict->pid);
-  return other != everything_held.end() ? std::optional(false) : std::nullopt;
+  if (conflict && !everything_held.contains(conflict->pid)) return std::nullopt;
+  // The kernel was asked now, and the connection some time ago.
+  return registry->Unchanged(view) ? std::optional(false) : std::nullopt;
 }
 
 // Of several locks on a byte the kernel tells one to who asks: then one that is outside our pid

@@ -135,13 +135,13 @@ std::map<std::size_t, StatCounts> Ledger::PublishedTotals(const std::string& pat
 
 void Ledger::Close(Connection& connection) {
   const Ticks now = Now();
-  connection.ReleaseEverything(now);
   ConnectionRecord* record = &connection.record();
   const bool published = connection.published_;
   {
     const std::lock_guard lock(Mutex());
     const auto found = std::find(open_.begin(), open_.end(), &connection);
     if (found != open_.end()) {
+      connection.ReleaseEverything(now);
       open_.erase(found);
       connection.open_ = false;
       connection.wal_index_ = nullptr;

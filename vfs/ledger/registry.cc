@@ -131,7 +131,7 @@ void Registry::ForgetInChild() {
   Registry& registry = Process();
   for (const auto& sidecar : registry.sidecars_) {
     sidecar->file.Abandon();
-    for (const Block& block : sidecar->blocks) registry.Unmap(block);
+    for (const Block& block : sidecar->blocks) registry.Unmap(block.mapped);
   }
   registry.sidecars_.clear();
   // Records that were inherited are written to still: their addresses are not for others.
@@ -157,11 +157,15 @@ void* Registry::ReserveAddresses() {
   return address == MAP_FAILED ? nullptr : address;
 }
 
-// Zeros take the place of the block; where the kernel has none to give, the block stays mapped: it
-// is written by those only who came too late to know better.
-void Registry::Unmap(const Block& block) {
-  mmap(block.mapped, kBlockBytes, PROT_READ | PROT_WRITE,
-       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+// Zeros take the place of the block, for those who came too late to know better than to write
+// there. Where the kernel has none to give, the addresses are not ours to use again: the block may
+// be mapped yet, or somebody else's memory may come to lie there. REQUIRES: Reserve(), but in a
+// forked child.
+void Registry::Unmap(RegistryBlock* mapped) {
+  void* zeros = mmap(mapped, kBlockBytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (zeros != MAP_FAILED && addresses_.size() < addresses_.capacity())
+    addresses_.push_back(mapped);
 }
 
 namespace {
@@ -203,14 +207,12 @@ Status Registry::Map(Sidecar& sidecar, const RegistryFile::Block& block, const C
                       sidecar.file.fd(), static_cast<off_t>(BlockOffset(block.number)));
   if (mapped == MAP_FAILED) {
     Status status = failed();
-    Unmap({.mapped = static_cast<RegistryBlock*>(address)});
-    addresses_.push_back(address);
+    Unmap(static_cast<RegistryBlock*>(address));
     return status;
   }
   auto* fresh = static_cast<RegistryBlock*>(mapped);
   if (Status status = Touch(fresh, kFirstRecord); !status.ok()) {
-    Unmap({.mapped = fresh});
-    addresses_.push_back(address);
+    Unmap(fresh);
     return status;
   }
   if (!block.zeros) {
@@ -243,7 +245,7 @@ Registry::Lease Registry::Enter(const std::string& path, const FileId& database,
     const Chosen chosen;
     const std::lock_guard lock(Mutex());
     Lease lease = EnterLocked(path, database, chosen);
-    if (lease.first && totals != nullptr) AddTotals(lease, totals(path));
+    if (lease.first && totals != nullptr) AddTotals(lease, totals, path);
     if (!lease.refusal.empty()) {
       lease.refusal = path.substr(path.rfind('/') + 1) + kRegistrySuffix + " " + lease.refusal;
     }
@@ -311,8 +313,7 @@ void Registry::Drop(const Sidecar& sidecar) {
   // In this order: whoever still writes to a record of ours must not meet the block's next owner.
   for (const Block& block : sidecar.blocks) {
     Retract(block.mapped->page.process);
-    Unmap(block);
-    addresses_.push_back(block.mapped);
+    Unmap(block.mapped);
   }
   (*found)->file.Leave();
   sidecars_.erase(found);
@@ -328,10 +329,16 @@ Registry::Sidecar* Registry::SidecarOf(const ConnectionRecord* record) {
   return nullptr;
 }
 
-// Before any other connection of ours can add to them by closing.
-void Registry::AddTotals(const Lease& lease, const Totals& totals) {
-  LockStats& closed = SidecarOf(lease.record)->blocks.front().mapped->closed;
-  for (const auto& [kind, counts] : totals) closed.Add(kind, counts);
+// Before any other connection of ours can add to them by closing. Without memory others are told
+// less.
+void Registry::AddTotals(const Lease& lease, Totals (*totals)(const std::string& path),
+                         const std::string& path) noexcept {
+  try {
+    LockStats& closed = SidecarOf(lease.record)->blocks.front().mapped->closed;
+    for (const auto& [kind, counts] : totals(path)) closed.Add(kind, counts);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
 }
 
 void Registry::Leave(const ConnectionRecord* record) {

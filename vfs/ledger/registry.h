@@ -88,11 +88,12 @@ class Registry {
   Sidecar* Find(const std::string& path, const FileId& database);
   Sidecar* SidecarOf(const ConnectionRecord* record);
   void Reserve(Sidecar& sidecar);
-  void AddTotals(const Lease& lease, const Totals& totals);
+  void AddTotals(const Lease& lease, Totals (*totals)(const std::string& path),
+                 const std::string& path) noexcept;
   Status Map(Sidecar& sidecar, const RegistryFile::Block& block, const Chosen& chosen);
   static void Tell(Published<ProcessLayout>& process, std::uint64_t instance, const Chosen& chosen);
   void* ReserveAddresses();
-  void Unmap(const Block& block);
+  void Unmap(RegistryBlock* mapped);
   void Drop(const Sidecar& sidecar);
 
   // All guarded by the mutex in registry.cc.

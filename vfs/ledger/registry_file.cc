@@ -249,6 +249,7 @@ Result<RegistryFile::Step> RegistryFile::Begin(const FileId& database) {
       }
       return Step::kAgain;
     case HeaderState::kEmpty:
+      if (AnyOwner()) return Because(Name(HeaderState::kForeign));  // somebody has wiped it
       break;
   }
   if (!WriteInPlace(fd_)) return Because(kCopiesOnWrite);
@@ -372,17 +373,22 @@ void RegistryFile::GiveBack(std::uint32_t block) noexcept {
 // Nobody may find the last owner's name, or its connections, under our lock. Where nothing was
 // written there is no place, and none is taken.
 bool RegistryFile::Forget(std::uint32_t block) const {
+  constexpr std::size_t kIdentity = offsetof(ConnectionRecord, identity);
+  // A sequence that a dead writer has left odd would be waited for.
+  constexpr std::array kWords = {
+      kIdentity, kIdentity + sizeof(std::uint64_t) + offsetof(IdentityLayout<std::uint64_t>, state),
+      offsetof(ConnectionRecord, slot) + offsetof(ConnectionSlot, sequence)};
   if (!WriteZeros(fd_, BlockOffset(block), sizeof(Published<ProcessLayout>))) return false;
   for (std::size_t record = 0; record < kBlockRecords; ++record) {
-    const std::uint64_t state = BlockOffset(block) + kFirstRecord +
-                                record * sizeof(ConnectionRecord) +
-                                offsetof(ConnectionRecord, identity) + sizeof(std::uint64_t) +
-                                offsetof(IdentityLayout<std::uint64_t>, state);
-    std::uint64_t word = 0;
-    const ssize_t bytes =
-        Retrying([&] { return pread(fd_, &word, sizeof word, static_cast<off_t>(state)); });
-    if (bytes < 0) return false;
-    if (bytes > 0 && word != 0 && !WriteZeros(fd_, state, sizeof word)) return false;
+    for (const std::size_t at : kWords) {
+      const std::uint64_t offset =
+          BlockOffset(block) + kFirstRecord + record * sizeof(ConnectionRecord) + at;
+      std::uint64_t word = 0;
+      const ssize_t bytes =
+          Retrying([&] { return pread(fd_, &word, sizeof word, static_cast<off_t>(offset)); });
+      if (bytes < 0) return false;
+      if (bytes > 0 && word != 0 && !WriteZeros(fd_, offset, sizeof word)) return false;
+    }
   }
   return true;
 }

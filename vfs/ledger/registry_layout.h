@@ -6,18 +6,18 @@
 //     + 0                         4096             process facts (Published<ProcessLayout>)
 //     + 4096                      sizeof(LockStats)  what its closed connections counted (in the
 //                                                    first of its blocks; zeros in others)
-//     + kFirstRecord + I × R      R                record I of 0 … 7 (R =
-//     sizeof(ConnectionRecord)):
-//                                                    identity, slot, event ring, counters, barrier
+//     + kFirstRecord + I × R      R                record I of 0 … 7: identity, slot, event ring,
+//                                                  counters, barrier; R = sizeof(ConnectionRecord)
 //
 // Byte order and word size are those of the machine, which all of its processes share.
 //
-// Locks, all of them open-file-description locks (F_OFD_SETLK), never waited for:
+// Locks, all of them open-file-description locks, taken by F_OFD_SETLK:
 //
-//   kMutexByte        held while a block is claimed, and while the last one looks whether it is
+//   kMutexByte        held while a block is claimed, and while the last one looks whether it is;
+//                     asked for again and again for a quarter of a second at most
 //   kBlockByte + N    held by the process that owns block N, for as long as it does: the kernel
 //   lets
-//                     go of it when the process dies, so whoever sees it held sees a live owner
+//                     it go when the process dies, so whoever sees it held sees a live owner
 //
 // A block belongs to whoever holds its byte; what stands in a block whose byte is free means
 // nothing. The file never shrinks; the last one out unlinks it.

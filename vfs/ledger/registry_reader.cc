@@ -193,6 +193,8 @@ bool RegistryReader::IsOf(std::uint32_t block, std::uint64_t wanted) const {
 }
 
 std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block, Alive& alive) {
+  // What a dead owner has left in mid-update is not waited for.
+  if (!HoldsBlock(fd_, block)) return nullptr;
   ProcessLayout<std::uint64_t> words{};
   if (!ReadPublished(BlockOffset(block), words) || words.instance == 0) return nullptr;
   // The name before and after the lock was seen: it is the holder's.
@@ -321,8 +323,9 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, Texts te
     RecordHead before{};
     RecordHead after{};
     if (!ReadAt(offset, before.data(), before.size())) return false;
+    const bool identified = (WordAt(before.data(), 0) & 1) == 0;
+    if (identified && StateOf(IdentityAt(before.data())) != RecordState::kOpen) return false;
     if (!AtRest(before)) continue;
-    if (StateOf(IdentityAt(before.data())) != RecordState::kOpen) return false;
     std::array<std::uint8_t, kTextsAt> head{};
     SlotCopy slot{};
     if (!ReadAt(offset, head.data(), head.size())) return false;
@@ -333,6 +336,7 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, Texts te
     const IdentityLayout<std::uint64_t> identity = IdentityAt(head.data());
     view = Identified(owner, identity);
     view.slot = slot;
+    view.record = offset;
     if (texts == Texts::kWith) {
       view.info.path = database_path_;
       view.info.vfs = kernel::Printable(LoadText(identity.vfs));
@@ -343,6 +347,16 @@ bool RegistryReader::ReadView(const Owner& owner, std::uint64_t offset, Texts te
     return true;
   }
   return false;
+}
+
+bool RegistryReader::Unchanged(const ConnectionView& view) {
+  if (fd_ < 0 || view.process == nullptr || view.record < kRegistryPage) return false;
+  const auto block = static_cast<std::uint32_t>((view.record - kRegistryPage) / kBlockBytes);
+  ConnectionView now;
+  return ReadView({.block = block, .process = view.process}, view.record, Texts::kWithout, now) &&
+         now.info.id == view.info.id && now.slot.held == view.slot.held &&
+         now.slot.call == view.slot.call && now.slot.last_call == view.slot.last_call &&
+         IsOf(block, view.process->instance);
 }
 
 // What `read` finds in each owner's block, where it was that owner's to the end.

@@ -39,6 +39,8 @@ class RegistryReader {
   std::vector<ConnectionView> Connections();
   // The same without the statements' texts, which are most of what there is to read.
   std::vector<ConnectionView> ConnectionsWithoutTexts();
+  // Whether a connection that was read here, and its process, are as they were then.
+  bool Unchanged(const ConnectionView& view);
   std::vector<BarrierView> Barriers();
   // Also of closed connections whose records have not been used again.
   std::vector<ConnectionEvents> Events();

@@ -36,8 +36,8 @@ HeaderState JudgeHeader(std::span<const std::uint8_t> bytes, const FileId& datab
 HeaderState JudgeFirstPage(int fd, const FileId& database) {
   std::array<std::uint8_t, kRegistryPage> page{};
   const ssize_t bytes = kernel::Retrying([&] { return pread(fd, page.data(), page.size(), 0); });
-  return JudgeHeader(std::span(page).first(bytes > 0 ? static_cast<std::size_t>(bytes) : 0),
-                     database);
+  if (bytes < 0) return HeaderState::kForeign;
+  return JudgeHeader(std::span(page).first(static_cast<std::size_t>(bytes)), database);
 }
 
 std::string Name(HeaderState state) {
@@ -79,7 +79,8 @@ bool KnownForeign(const FileId& id) {
   std::vector<std::uint8_t> page(kRegistryPage);
   const auto bytes = kernel::ReadAt(*kept, id, 0, page);
   page.resize(bytes.value_or(0));
-  return JudgeHeader(page, {}) == HeaderState::kForeign;
+  const HeaderState state = JudgeHeader(page, {});
+  return state == HeaderState::kForeign || state == HeaderState::kEmpty;
 }
 
 }  // namespace lockscope::ledger

@@ -38,6 +38,7 @@ struct ConnectionView {
   JournalMode journal_mode = JournalMode::kDelete;
   HeldBits held;
   SlotCopy slot{};
+  std::uint64_t record = 0;                // where it stands in the sidecar; of others only
   std::array<std::string, kSqlSlots> sql;  // by SqlSlot; empty: not known
 };
 

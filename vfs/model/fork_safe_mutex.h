@@ -40,8 +40,8 @@ class ForkSafeMutex {
   void lock();    // NOLINT: BasicLockable's names
   void unlock();  // NOLINT
 
-  // Calls `forget` in every forked child, while all the mutexes are held. For state that means
-  // nothing there, because POSIX locks are not inherited.
+  // Calls `forget` in every forked child, while all the mutexes are held and before any of them is
+  // taken there. For state that means nothing there, because POSIX locks are not inherited.
   static void OnFork(LockRank rank, void (*forget)());
 
  private:

@@ -176,6 +176,25 @@ TEST_F(ForkTest, TheApplicationsForkHandlerMayUseSqlite) {
   g_in_child = nullptr;
 }
 
+TEST_F(ForkTest, TheApplicationsForkHandlerMayOpenWhatItsParentHasOpen) {
+  bool used = false;
+  std::size_t others = 0;
+  std::function<void()> use = [&] {
+    Db db(path_);
+    used = db.Value("select count(*) from lockscope_connections") == "2";
+  };
+  g_in_child = &use;
+  EXPECT_TRUE(InChild([&] { return used; }));
+  g_in_child = nullptr;
+  // What it opened was its own, in no record of its parent's.
+  EXPECT_TRUE(InChild([&] {
+    const insight::Look look = insight::Look::At({path_});
+    others = look.databases().at(0).others.size();
+    if (others != 1) std::fprintf(stderr, "%zu connections\n", others);
+    return others == 1;
+  }));
+}
+
 TEST_F(ForkTest, AForkBesideBusyThreadsLeavesAWorkingChild) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "AddressSanitizer's allocator keeps its locks in a child forked beside threads";
