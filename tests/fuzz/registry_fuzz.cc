@@ -202,7 +202,7 @@ void CheckReader(const Scene& scene) {
   FUZZ_CHECK(DecodeUtf8(reader.unavailable()));
   constexpr std::size_t kMost = 2 * kBlockRecords;
   FUZZ_CHECK(reader.Connections().size() <= kMost);
-  FUZZ_CHECK(reader.ConnectionsWithoutTexts().size() <= kMost);
+  FUZZ_CHECK(reader.ConnectionsAtAGlance().size() <= kMost);
   FUZZ_CHECK(reader.Stats().size() <= 2);
   for (const ledger::BarrierView& barrier : reader.Barriers()) {
     FUZZ_CHECK(DecodeUtf8(barrier.notice.token) && DecodeUtf8(barrier.notice.label));

@@ -289,7 +289,7 @@ class KernelLook {
   }
 
   // Just before /proc/locks is read.
-  void Begin() { before_ = database_.registry->ConnectionsWithoutTexts(); }
+  void Begin() { before_ = database_.registry->ConnectionsAtAGlance(); }
 
   // Just after. True where it all fits together; a difference that only a moment made is gone when
   // both are called again.

@@ -153,9 +153,8 @@ bool RegistryReader::ReadAt(std::uint64_t offset, void* to, std::size_t bytes) c
 
 // The reader's rule of word.h, by system calls, which are not reordered.
 template <class Layout>
-bool RegistryReader::ReadPublished(std::uint64_t offset, Layout& copy) const {
-  constexpr int kAttempts = 50;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+bool RegistryReader::ReadPublished(std::uint64_t offset, Layout& copy, int attempts) const {
+  for (int attempt = 0; attempt < attempts; ++attempt) {
     std::uint64_t before = 0;
     std::uint64_t after = 0;
     if (!ReadAt(offset, &before, sizeof before)) return false;
@@ -192,11 +191,14 @@ bool RegistryReader::IsOf(std::uint32_t block, std::uint64_t wanted) const {
          ReadAt(BlockOffset(block) + kInstance, &instance, sizeof instance) && instance == wanted;
 }
 
-std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block, Alive& alive) {
-  // What a dead owner has left in mid-update is not waited for.
-  if (!HoldsBlock(fd_, block)) return nullptr;
+std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block, Alive* alive) {
+  const std::uint64_t at = BlockOffset(block);
   ProcessLayout<std::uint64_t> words{};
-  if (!ReadPublished(BlockOffset(block), words) || words.instance == 0) return nullptr;
+  // What a dead owner has left in mid-update is not waited for.
+  if (!ReadPublished(at, words, 1) && !(HoldsBlock(fd_, block) && ReadPublished(at, words))) {
+    return nullptr;
+  }
+  if (words.instance == 0) return nullptr;
   // The name before and after the lock was seen: it is the holder's.
   if (words.instance == Registry::Process().instance() || !IsOf(block, words.instance)) {
     return nullptr;
@@ -206,13 +208,14 @@ std::shared_ptr<const ProcessFacts> RegistryReader::OwnerOf(std::uint32_t block,
   if (known == nullptr) {
     known = std::make_shared<const ProcessFacts>(FactsOf(words, own_namespace_));
   }
+  if (alive == nullptr) return known;
   // Once for all of its blocks.
-  const auto [entry, first] = alive.emplace(words.instance, false);
+  const auto [entry, first] = alive->emplace(words.instance, false);
   if (first) entry->second = MayBeAlive(*known);
   return entry->second ? known : nullptr;
 }
 
-std::vector<RegistryReader::Owner> RegistryReader::LiveOwners() {
+std::vector<RegistryReader::Owner> RegistryReader::Owners(Dead dead) {
   std::vector<Owner> owners;
   if (fd_ < 0 || !AnyBlockHeld(fd_)) return owners;
   struct stat facts {};
@@ -220,7 +223,8 @@ std::vector<RegistryReader::Owner> RegistryReader::LiveOwners() {
   Alive alive;
   for (std::uint32_t block = 0; block < kBlocksMax; ++block) {
     if (BlockOffset(block + 1) > static_cast<std::uint64_t>(facts.st_size)) break;
-    if (auto process = OwnerOf(block, alive)) owners.push_back({block, std::move(process)});
+    if (auto process = OwnerOf(block, dead == Dead::kAsked ? &alive : nullptr))
+      owners.push_back({block, std::move(process)});
   }
   return owners;
 }
@@ -361,10 +365,10 @@ bool RegistryReader::Unchanged(const ConnectionView& view) {
 
 // What `read` finds in each owner's block, where it was that owner's to the end.
 template <class Found, class Read>
-std::vector<Found> RegistryReader::OfOwners(Read read) {
+std::vector<Found> RegistryReader::OfOwners(Read read, Dead dead) {
   std::vector<Found> all;
   std::vector<Found> of_block;
-  for (const Owner& owner : LiveOwners()) {
+  for (const Owner& owner : Owners(dead)) {
     of_block.clear();
     for (std::size_t record = 0; record < kBlockRecords; ++record) {
       read(owner, RecordOffset(owner.block, record), of_block);
@@ -375,18 +379,21 @@ std::vector<Found> RegistryReader::OfOwners(Read read) {
   return all;
 }
 
-std::vector<ConnectionView> RegistryReader::Views(Texts texts) {
+std::vector<ConnectionView> RegistryReader::Views(Texts texts, Dead dead) {
   return OfOwners<ConnectionView>(
       [&](const Owner& owner, std::uint64_t record, std::vector<ConnectionView>& views) {
         ConnectionView view;
         if (ReadView(owner, record, texts, view)) views.push_back(std::move(view));
-      });
+      },
+      dead);
 }
 
-std::vector<ConnectionView> RegistryReader::Connections() { return Views(Texts::kWith); }
+std::vector<ConnectionView> RegistryReader::Connections() {
+  return Views(Texts::kWith, Dead::kAsked);
+}
 
-std::vector<ConnectionView> RegistryReader::ConnectionsWithoutTexts() {
-  return Views(Texts::kWithout);
+std::vector<ConnectionView> RegistryReader::ConnectionsAtAGlance() {
+  return Views(Texts::kWithout, Dead::kNotAsked);
 }
 
 bool RegistryReader::ReadBarrier(const Owner& owner, std::uint64_t record,

@@ -37,8 +37,9 @@ class RegistryReader {
 
   // Of all other processes that are alive now. What was in mid-update all the while is left out.
   std::vector<ConnectionView> Connections();
-  // The same without the statements' texts, which are most of what there is to read.
-  std::vector<ConnectionView> ConnectionsWithoutTexts();
+  // The same in less time: without the statements' texts, and the kernel is not asked which
+  // processes have died and left their locks to a child.
+  std::vector<ConnectionView> ConnectionsAtAGlance();
   // Whether a connection that was read here, and its process, are as they were then.
   bool Unchanged(const ConnectionView& view);
   std::vector<BarrierView> Barriers();
@@ -56,16 +57,17 @@ class RegistryReader {
   void CloseOpened(HeaderState state);
   bool ReadAt(std::uint64_t offset, void* to, std::size_t bytes) const;
   template <class Layout>
-  bool ReadPublished(std::uint64_t offset, Layout& copy) const;
+  bool ReadPublished(std::uint64_t offset, Layout& copy, int attempts = 50) const;
   void Pause() const;
-  std::vector<Owner> LiveOwners();
+  enum class Dead { kAsked, kNotAsked };
+  std::vector<Owner> Owners(Dead dead);
   bool IsOf(std::uint32_t block, std::uint64_t wanted) const;
   using Alive = std::map<std::uint64_t, bool>;  // by instance
-  std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block, Alive& alive);
+  std::shared_ptr<const ProcessFacts> OwnerOf(std::uint32_t block, Alive* alive);
   enum class Texts { kWith, kWithout };
-  std::vector<ConnectionView> Views(Texts texts);
+  std::vector<ConnectionView> Views(Texts texts, Dead dead);
   template <class Found, class Read>
-  std::vector<Found> OfOwners(Read read);
+  std::vector<Found> OfOwners(Read read, Dead dead = Dead::kAsked);
   bool ReadTexts(std::uint64_t record, const SlotCopy& slot);
   bool ReadView(const Owner& owner, std::uint64_t record, Texts texts, ConnectionView& view);
   bool ReadBarrier(const Owner& owner, std::uint64_t record, BarrierView& barrier) const;
