@@ -81,6 +81,9 @@ std::uint64_t Seed() {
   return seed;
 }
 
-bool IsDead(pid_t pid) { return !kernel::MayExist(pid) || kernel::HasEnded(pid); }
+bool IsDead(pid_t pid) {
+  const auto stat = kernel::StatOf(pid);
+  return !kernel::MayExist(pid) || (stat && stat->ended);
+}
 
 }  // namespace lockscope::testing

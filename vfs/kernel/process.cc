@@ -163,11 +163,6 @@ std::optional<std::uint64_t> ProcessStartBoottimeNs(std::int64_t pid) {
   return stat ? stat->start_boottime_ns : std::nullopt;
 }
 
-bool HasEnded(std::int64_t pid) {
-  const auto stat = StatOf(pid);
-  return stat && stat->ended;
-}
-
 std::optional<std::uint64_t> PidNamespaceOf(std::int64_t pid) {
   return NamespaceAt(ProcPath(pid, "ns/pid"));
 }

@@ -46,15 +46,13 @@ std::optional<std::int64_t> InnermostPid(std::int64_t pid);
 // False only where there is certainly no process of this number in our pid namespace.
 bool MayExist(std::int64_t pid);
 
-// What /proc/PID/stat tells, read once.
+// What /proc/PID/stat tells, read once. Null where it cannot be read: there is no such process, or
+// no such /proc.
 struct ProcessStat {
   bool ended = false;  // all its threads, and it is merely waited for (a zombie)
   std::optional<std::uint64_t> start_boottime_ns;  // as ProcessStartBoottimeNs
 };
 std::optional<ProcessStat> StatOf(std::int64_t pid);
-
-// True only where it has ended, all its threads, and is merely waited for (a zombie).
-bool HasEnded(std::int64_t pid);
 
 // At most kProcessNameChars characters of a text that anybody may have written, fit to be shown: as
 // ProcessName() tells.

@@ -2,8 +2,7 @@
 //   ProcessName      arguments, hostile bytes, UTF-8, the cut, brackets, nobody
 //   ProcessStart     against the clock, with a name that looks like fields
 //   ShownCommandLine, StartTicks: the same of texts
-
-//   HasEnded         zombies, and processes whose first thread has ended
+//   StatOf           zombies, and processes whose first thread has ended
 //   ReadProcText     whole files, limits, what is not there
 //   ListDescriptors, TakeField, TakeLine, ParseNumber
 
@@ -178,19 +177,23 @@ TEST(StartTicksTest, IsTheTwentySecondField) {
   EXPECT_FALSE(StartTicks(""));
 }
 
-TEST(HasEndedTest, IsTrueOfAZombieOnly) {
+TEST(StatOfTest, HasEndedIsTrueOfAZombieOnly) {
   const pid_t zombie = fork();
   if (zombie == 0) _exit(0);
   siginfo_t info = {};
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT), 0);
-  EXPECT_TRUE(HasEnded(zombie));
+  const auto stat = StatOf(zombie);
   waitpid(zombie, nullptr, 0);
-  EXPECT_FALSE(HasEnded(zombie));
-  EXPECT_FALSE(HasEnded(getpid()));
+  ASSERT_TRUE(stat);
+  EXPECT_TRUE(stat->ended);
+  EXPECT_TRUE(stat->start_boottime_ns);
+  EXPECT_FALSE(StatOf(zombie));
+  ASSERT_TRUE(StatOf(getpid()));
+  EXPECT_FALSE(StatOf(getpid())->ended);
 }
 
 // Its number is then that of a thread which has ended.
-TEST(HasEndedTest, IsFalseWhileAnyThreadGoesOn) {
+TEST(StatOfTest, NothingHasEndedWhileAnyThreadGoesOn) {
   const pid_t child = fork();
   if (child == 0) {
     std::thread([] {
@@ -205,7 +208,8 @@ TEST(HasEndedTest, IsFalseWhileAnyThreadGoesOn) {
   };
   for (int i = 0; i < 10'000 && state() != 'Z'; ++i) usleep(1000);
   ASSERT_EQ(state(), 'Z');
-  EXPECT_FALSE(HasEnded(child));
+  const auto stat = StatOf(child);
+  EXPECT_TRUE(stat && !stat->ended);
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
 }
