@@ -219,13 +219,28 @@ std::vector<std::string> ReadLocksOf(const std::string& path) {
   return SortedOnce(std::move(lines));
 }
 
-std::vector<std::string> LocksOf(const std::string& path, pid_t pid) {
+namespace {
+
+std::vector<std::string> ReadOnceLocksOf(const std::string& path, pid_t pid) {
   std::vector<std::string> locks;
   for (const LockLine& line : LockLinesOf(path)) {
     if (!line.IsPosix() || line.pid() != pid) continue;
     locks.push_back(line.type() + " " + line.first() + "-" + line.last());
   }
   return SortedOnce(std::move(locks));
+}
+
+}  // namespace
+
+// /proc/locks is told page by page: while others' locks come and go, a line may be left out.
+std::vector<std::string> LocksOf(const std::string& path, pid_t pid) {
+  std::vector<std::string> before = ReadOnceLocksOf(path, pid);
+  for (int i = 0; i < 20; ++i) {
+    std::vector<std::string> locks = ReadOnceLocksOf(path, pid);
+    if (locks == before) break;
+    before = std::move(locks);
+  }
+  return before;
 }
 
 bool HoldsByte(const std::string& path, pid_t pid, LockType type, std::uint64_t byte) {
