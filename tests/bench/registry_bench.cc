@@ -308,14 +308,20 @@ bool Parse(int argc, char** argv, Options& options) {
 
 // Each part in a process of its own: whoever looks has nothing in a registry.
 void InChild(const std::function<void()>& part) {
+  std::fflush(stdout);  // or both would have it to write
   const pid_t pid = fork();
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     part();
+    std::fflush(stdout);
     _exit(0);
   }
   int status = 0;
   waitpid(pid, &status, 0);
+  if (status != 0) {
+    std::fprintf(stderr, "a part of the benchmark has failed\n");
+    std::exit(1);
+  }
 }
 
 void Run(Options options) {
