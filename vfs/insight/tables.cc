@@ -1,68 +1,19 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <deque>
-#include <set>
 #include <utility>
 
+#include "insight/barrier_table.h"
 #include "insight/blocker_table.h"
 #include "insight/connections.h"
+#include "insight/history_tables.h"
 #include "insight/locks.h"
 #include "insight/snapshots.h"
-#include "insight/table.h"
-#include "ledger/barrier_board.h"
+#include "insight/table_parts.h"
 #include "ledger/registry.h"
-#include "model/result_name.h"
 #include "settings/settings.h"
 
 namespace lockscope::insight {
 namespace {
-
-constexpr Column Integer(const char* name) { return {name, "INTEGER"}; }
-constexpr Column String(const char* name) { return {name, "TEXT"}; }
-
-Value Opt(const std::optional<std::string>& text) { return Maybe(text); }
-
-Value ConnectionNumber(const ledger::ConnectionView* view) {
-  return view != nullptr ? Int(view->info.id) : Null();
-}
-
-Value OptBool(const std::optional<bool>& yes) { return yes ? Bool(*yes) : Null(); }
-
-Value AutocommitOf(const ledger::ConnectionView* view) {
-  if (view == nullptr || view->held.autocommit == ledger::Autocommit::kUnknown) return Null();
-  return Bool(view->held.autocommit == ledger::Autocommit::kOn);
-}
-
-// The columns that every table of connections begins with, for one lock.
-Row CommonColumns(const Look& look, const Database& database, const LockFacts& lock) {
-  return RowOf(Text(database.path), Maybe(lock.pid), Opt(look.ProcessName(lock.pid, lock.view)),
-               ConnectionNumber(lock.view), Opt(look.Since(lock.since)),
-               Maybe(look.AgeMs(lock.since)), Opt(lock.sql), Text(Name(lock.source)));
-}
-
-void Append(Row& row, Row more) {
-  row.insert(row.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-}
-
-// Whose row it is, of a process that tells of itself.
-struct Teller {
-  std::optional<std::int64_t> pid;
-  std::optional<std::string> process;
-};
-
-// `process` null: ours.
-Teller TellerOf(const Look& look, const Database& database, const ledger::ProcessFacts* process) {
-  if (process == nullptr) return {look.pid(), look.ProcessName(look.pid())};
-  // By its locks the kernel may have told which of our pid namespace's processes it is.
-  for (const ledger::ConnectionView& view : database.others) {
-    if (view.process->instance != process->instance) continue;
-    return {view.process->pid, look.ProcessName(view.process->pid, &view)};
-  }
-  if (process->pid) return {process->pid, look.ProcessName(process->pid)};
-  return {std::nullopt, process->command};
-}
 
 // ---- lockscope_connections ----
 
@@ -74,8 +25,6 @@ constexpr std::array kConnectionColumns = {
     String("vfs"),         String("sqlite_version"), String("sqlite_source_id"),
     String("state"),       String("journal_mode"),   Integer("autocommit"),
     Integer("busy_count"), String("last_busy"),      String("registry")};
-
-Value Known(const std::string& text) { return text.empty() ? Null() : Text(text); }
 
 // Of a connection, its process.
 struct Program {
@@ -113,17 +62,17 @@ Row ConnectionRow(const Look& look, const Database& database, const ConnectionFa
   const ledger::ConnectionView* view = facts.view;
   const Program program = ProgramOf(view);
   Row row =
-      RowOf(Text(database.path), Maybe(facts.pid), Opt(look.ProcessName(facts.pid, view)),
-            ConnectionNumber(view), Opt(look.Since(facts.since)), Maybe(look.AgeMs(facts.since)),
-            Opt(facts.sql), Text(Name(view != nullptr ? Source::kShim : Source::kKernel)));
-  Append(row,
-         RowOf(view != nullptr ? Opt(look.Since(view->info.opened)) : Null(), Opt(facts.pid_start),
-               view != nullptr ? Int(view->info.thread) : Null(), Known(program.application),
-               view != nullptr ? Text(view->info.vfs) : Null(), Known(program.sqlite_version),
-               Known(program.sqlite_source_id), Text(Name(facts.state)), Opt(facts.journal_mode),
-               AutocommitOf(view), view != nullptr ? Int(view->slot.busy_count) : Null(),
-               view != nullptr ? Opt(look.Since(view->slot.last_busy)) : Null(),
-               RegistryOf(database, view)));
+      RowOf(Text(database.path), Maybe(facts.pid), Maybe(look.ProcessName(facts.pid, view)),
+            ConnectionNumber(view), Maybe(look.Since(facts.since)), Maybe(look.AgeMs(facts.since)),
+            Maybe(facts.sql), Text(Name(view != nullptr ? Source::kShim : Source::kKernel)));
+  Append(row, RowOf(view != nullptr ? Maybe(look.Since(view->info.opened)) : Null(),
+                    Maybe(facts.pid_start), view != nullptr ? Int(view->info.thread) : Null(),
+                    Known(program.application), view != nullptr ? Text(view->info.vfs) : Null(),
+                    Known(program.sqlite_version), Known(program.sqlite_source_id),
+                    Text(Name(facts.state)), Maybe(facts.journal_mode), AutocommitOf(view),
+                    view != nullptr ? Int(view->slot.busy_count) : Null(),
+                    view != nullptr ? Maybe(look.Since(view->slot.last_busy)) : Null(),
+                    RegistryOf(database, view)));
   return row;
 }
 
@@ -256,224 +205,6 @@ Rows WalRows(const Look& look, const Asker&) {
   Rows rows;
   for (const Database& database : look.databases()) {
     if (database.wal_mode) rows.push_back(WalRow(look, database));
-  }
-  return rows;
-}
-
-// ---- lockscope_barriers ----
-
-constexpr std::array kBarrierColumns = {
-    String("database"), Integer("pid"),    String("process"), Integer("connection"),
-    String("since"),    Integer("age_ms"), String("sql"),     String("source"),
-    String("token"),    String("label"),   String("kind"),    String("databases"),
-    String("expires"),  String("state")};
-
-using BarrierMember = ledger::BarrierNotice::Member;
-
-// The member that is one of the databases looked at; null for none.
-const BarrierMember* MemberLookedAt(const Look& look, const ledger::BarrierNotice& notice) {
-  for (const Database& database : look.databases()) {
-    for (const BarrierMember& member : notice.members) {
-      if (member.path == database.path || (database.id.known() && member.database == database.id)) {
-        return &member;
-      }
-    }
-  }
-  return nullptr;
-}
-
-std::string PathsAsJson(const std::vector<BarrierMember>& members) {
-  std::vector<std::string> paths;
-  paths.reserve(members.size());
-  for (const BarrierMember& member : members) paths.push_back(member.path);
-  return JsonStrings(paths);
-}
-
-struct ShownBarrier {
-  const ledger::BarrierNotice& notice;
-  const std::string& database;
-  std::optional<std::int64_t> pid;
-  std::optional<std::string> process;
-  std::uint64_t connection;
-};
-
-Row BarrierRow(const Look& look, const ShownBarrier& barrier) {
-  const ledger::BarrierNotice& notice = barrier.notice;
-  Value expires = Null();
-  if (notice.expires_monotonic_ns != 0) {
-    // Another process may say anything: the sum need not be a time.
-    const std::uint64_t from_now = notice.expires_monotonic_ns - look.now().monotonic_ns;
-    const auto now = static_cast<std::uint64_t>(look.now().realtime_ns);
-    expires = Text(ledger::FormatUtc(static_cast<std::int64_t>(now + from_now)));
-  }
-  return RowOf(Text(barrier.database), Maybe(barrier.pid), Opt(barrier.process),
-               Int(barrier.connection), Opt(look.Since(notice.since)),
-               Maybe(look.AgeMs(notice.since)), Null(), Text(Name(Source::kShim)),
-               Text(notice.token), Known(notice.label), Text(notice.kind),
-               notice.members.empty() ? Null() : Text(PathsAsJson(notice.members)),
-               std::move(expires), Text(Name(notice.state)));
-}
-
-Rows BarrierRows(const Look& look, const Asker&) {
-  Rows rows;
-  for (const ledger::BarrierNotice& notice : ledger::BarrierBoard::Process().All()) {
-    const BarrierMember* member = MemberLookedAt(look, notice);
-    if (member == nullptr) continue;
-    rows.push_back(BarrierRow(look, {notice, member->path, look.pid(), look.ProcessName(look.pid()),
-                                     member->connection}));
-  }
-  // Of another process each private connection tells of the whole barrier.
-  std::set<std::pair<std::uint64_t, std::string>> told;
-  for (const Database& database : look.databases()) {
-    for (const ledger::BarrierView& view : database.registry->Barriers()) {
-      if (!told.emplace(view.process->instance, view.notice.token).second) continue;
-      const Teller teller = TellerOf(look, database, view.process.get());
-      rows.push_back(BarrierRow(
-          look, {view.notice, database.path, teller.pid, teller.process, view.connection}));
-    }
-  }
-  return rows;
-}
-
-// ---- lockscope_events ----
-
-constexpr std::array kEventColumns = {
-    String("database"),  Integer("pid"),         String("process"),   Integer("connection"),
-    String("source"),    Integer("seq"),         String("at"),        Integer("monotonic_ns"),
-    String("operation"), String("resource"),     String("from_mode"), String("to_mode"),
-    String("result"),    Integer("duration_ns"), Integer("lost")};
-
-ledger::DatabaseFilter Of(const Database& database) {
-  return [&database](const std::string& path, const FileId& id) {
-    return path == database.path || (database.id.known() && id == database.id);
-  };
-}
-
-// So many rows somebody may want to sort through; more would only fill the memory of whoever looks.
-// The newest are kept.
-constexpr std::size_t kEventRowsMax = 100'000;
-
-struct ShownEvent {
-  std::uint64_t at_ns;
-  const ledger::RecordedEvent* recorded;
-  const ledger::ConnectionEvents* of;
-  const Database* database;
-  const Teller* teller;
-};
-
-// The events of several connections, merged by time.
-class EventMerge {
- public:
-  explicit EventMerge(const Look& look) : look_(look) {}
-
-  void Add(const Database& database, std::vector<ledger::ConnectionEvents> all) {
-    for (ledger::ConnectionEvents& events : all) {
-      OneConnection& source =
-          sources_.emplace_back(OneConnection{std::move(events), {}, &database});
-      source.teller = TellerOf(look_, database, source.events.process.get());
-    }
-  }
-
-  Rows Run() const {
-    std::vector<ShownEvent> shown;
-    for (const OneConnection& source : sources_) {
-      for (const auto& recorded : source.events.events) {
-        const std::uint64_t at_ns =
-            recorded.at != 0 ? look_.timeline().MonotonicNs(recorded.at) : 0;
-        shown.push_back({at_ns, &recorded, &source.events, source.database, &source.teller});
-      }
-    }
-    std::stable_sort(shown.begin(), shown.end(),
-                     [](const ShownEvent& a, const ShownEvent& b) { return a.at_ns < b.at_ns; });
-    const std::size_t first = shown.size() - std::min(shown.size(), kEventRowsMax);
-    Rows rows;
-    rows.reserve(shown.size() - first);
-    for (std::size_t i = first; i < shown.size(); ++i) rows.push_back(EventRow(shown[i]));
-    return rows;
-  }
-
- private:
-  struct OneConnection {
-    ledger::ConnectionEvents events;
-    Teller teller;
-    const Database* database;
-  };
-
-  Row EventRow(const ShownEvent& shown) const {
-    const ledger::RecordedEvent& recorded = *shown.recorded;
-    const Event& event = recorded.event;
-    const bool timed = recorded.at != 0;
-    const bool measured = timed && recorded.duration_ticks != ledger::kNotMeasured;
-    return RowOf(Text(shown.database->path), Maybe(shown.teller->pid), Opt(shown.teller->process),
-                 Int(shown.of->info.id), Text(Name(Source::kShim)), Int(recorded.number + 1),
-                 Opt(look_.Since(recorded.at)), timed ? Int(shown.at_ns) : Null(),
-                 Text(Name(event.operation)), Text(event.ResourceName()), Text(Name(event.from)),
-                 Text(Name(event.to)), Text(ResultName(event.result)),
-                 measured ? Int(look_.timeline().DurationNs(recorded.duration_ticks)) : Null(),
-                 Int(shown.of->lost));
-  }
-
-  const Look& look_;
-  std::deque<OneConnection> sources_;
-};
-
-Rows EventRows(const Look& look, const Asker&) {
-  EventMerge merge(look);
-  for (const Database& database : look.databases()) {
-    merge.Add(database, ledger::Ledger::Process().Events(Of(database)));
-    merge.Add(database, database.registry->Events());
-  }
-  return merge.Run();
-}
-
-// ---- lockscope_stats ----
-
-constexpr std::array kStatColumns = {
-    String("database"),     Integer("pid"),         String("process"),      String("source"),
-    String("resource"),     String("mode"),         Integer("acquired"),    Integer("released"),
-    Integer("refused"),     Integer("wait_us_p50"), Integer("wait_us_p99"), Integer("wait_us_max"),
-    Integer("hold_us_p50"), Integer("hold_us_p99"), Integer("hold_us_max")};
-
-void AppendPercentiles(const Look& look, const ledger::HistogramCounts& counts, Row& row) {
-  const auto micros = [&look](ledger::Ticks ticks) {
-    return Int((look.timeline().DurationNs(ticks) + 500) / 1000);
-  };
-  if (counts.total == 0) {
-    Append(row, RowOf(Null(), Null(), Null()));
-    return;
-  }
-  Append(row, RowOf(micros(counts.Percentile(0.5)), micros(counts.Percentile(0.99)),
-                    micros(counts.max)));
-}
-
-using StatKinds = std::array<ledger::StatCounts, ledger::kStatKinds>;
-
-void AddStats(const Look& look, const Database& database, const Teller& teller,
-              const StatKinds& kinds, Rows& rows) {
-  for (std::size_t i = 0; i < kinds.size(); ++i) {
-    const ledger::StatCounts& counts = kinds.at(i);
-    if (counts.Empty()) continue;
-    const ledger::StatKind kind = ledger::StatKindOf(i);
-    Row row = RowOf(Text(database.path), Maybe(teller.pid), Opt(teller.process),
-                    Text(Name(Source::kShim)), Text(Name(kind.resource)), Text(Name(kind.mode)),
-                    Int(counts.acquired), Int(counts.released), Int(counts.refused));
-    AppendPercentiles(look, counts.wait, row);
-    AppendPercentiles(look, counts.hold, row);
-    rows.push_back(std::move(row));
-  }
-}
-
-Rows StatRows(const Look& look, const Asker&) {
-  Rows rows;
-  for (const Database& database : look.databases()) {
-    StatKinds own{};
-    for (const auto& stats : ledger::Ledger::Process().Stats(Of(database))) {
-      for (std::size_t i = 0; i < own.size(); ++i) own.at(i).Merge(stats.kinds.at(i));
-    }
-    AddStats(look, database, TellerOf(look, database, nullptr), own, rows);
-    for (const auto& stats : database.registry->Stats()) {
-      AddStats(look, database, TellerOf(look, database, stats.process.get()), stats.kinds, rows);
-    }
   }
   return rows;
 }
