@@ -8,6 +8,7 @@
 #include "function_call.h"
 #include "insight/table.h"
 #include "ledger/registry.h"
+#include "logging/log.h"
 #include "lockscope.h"
 #include "settings/settings.h"
 #include "shim/shim_file.h"
@@ -69,7 +70,12 @@ Status Set(sqlite3_context* context, int, sqlite3_value** arguments) {
   if (!name.ok()) return name.status();
   const auto value = TextArgument(arguments[1], "the setting's value");
   if (!value.ok()) return value.status();
+  const std::string log_before = settings::WordOfProcess("log");
   if (Status status = settings::Set(name.value(), value.value()); !status.ok()) return status;
+  if (Status status = logging::Follow(); !status.ok()) {
+    (void)settings::Set("log", log_before);
+    return status;
+  }
   ledger::Registry::Process().SettingsChanged();
   return AnswerSetting(context, name.value());
 }

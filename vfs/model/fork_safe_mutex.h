@@ -11,6 +11,7 @@
 //   5. kLedger         the list of connections, their wal-index pointers, the totals
 //   6. kBarriers       what is told of barriers
 //   7. kDescriptors    the descriptors kept for looking
+//   8. kLog            where the log goes
 //
 // None is held across a call into the VFS below or into SQLite.
 //
@@ -26,6 +27,7 @@ enum class LockRank {
   kLedger,
   kBarriers,
   kDescriptors,
+  kLog,
   kCount
 };
 

@@ -1,13 +1,10 @@
 #include "settings/settings.h"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
-#include <mutex>
-#include <span>
 
-#include "model/fork_safe_mutex.h"
+#include "settings/kinds.h"
+#include "settings/words.h"
 
 namespace lockscope::settings {
 namespace internal {
@@ -21,72 +18,17 @@ namespace {
 constinit std::atomic<Switch> g_registry_word{Switch::kUnset};
 constinit std::atomic<Switch> g_wal_reset_guard_word{Switch::kUnset};
 
-// As a value: no word at all.
-constexpr std::string_view kNoWord = "default";
-
-// The spellings of one side of a switch; the first is the one that it is shown by.
-using Words = std::span<const char* const>;
-
 constexpr std::array kOnWords = {"on", "1", "true", "yes"};
 constexpr std::array kOffWords = {"off", "0", "false", "no"};
 constexpr std::array kSharedWords = {"shared"};
 constexpr std::array kPrivateWords = {"private"};
 
-bool SameName(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; };
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [&](char x, char y) { return lower(x) == lower(y); });
-}
-
-bool IsOneOf(Words words, std::string_view value) {
-  return std::any_of(words.begin(), words.end(),
-                     [value](const char* word) { return SameName(value, word); });
-}
-
-// A setting with two values: the word of the process, of the environment, and the default.
-struct SwitchSetting {
-  const char* name;
-  const char* environment;
-  std::atomic<Switch>& process;
-  std::atomic<Switch> from_environment{Switch::kUnset};
-  std::atomic<Switch> by_default{Switch::kOn};
-  Switch DatabaseSettings::*database;
-  Words on = kOnWords;
-  Words off = kOffWords;
-
-  // In force but for the word of the process.
-  bool Otherwise(const DatabaseSettings& of_database) const noexcept {
-    for (const Switch word :
-         {of_database.*database, from_environment.load(std::memory_order_relaxed)}) {
-      if (word != Switch::kUnset) return word == Switch::kOn;
-    }
-    return by_default.load(std::memory_order_relaxed) == Switch::kOn;
-  }
-  bool InForce(const DatabaseSettings& of_database) const noexcept {
-    const Switch word = process.load(std::memory_order_relaxed);
-    return word == Switch::kUnset ? Otherwise(of_database) : word == Switch::kOn;
-  }
-
-  const char* Name(bool is_on) const noexcept { return (is_on ? on : off).front(); }
-
-  // SQLITE_MISUSE, with the reason, for what is no value of it.
-  Result<Switch> Parse(std::string_view value) const {
-    if (IsOneOf(on, value)) return Switch::kOn;
-    if (IsOneOf(off, value)) return Switch::kOff;
-    return Status{SQLITE_MISUSE, std::string(name) + " is '" + Name(true) + "' or '" + Name(false) +
-                                     "', not '" + std::string(value) + "'"};
-  }
-  // The same for one who may also take his word back.
-  Result<Switch> ParseWord(std::string_view value) const {
-    if (SameName(value, kNoWord)) return Switch::kUnset;
-    return Parse(value);
-  }
-};
-
 constinit SwitchSetting g_capture_sql{.name = "capture_sql",
                                       .environment = "LOCKSCOPE_CAPTURE_SQL",
                                       .process = internal::g_capture_sql_word,
-                                      .database = &DatabaseSettings::capture_sql};
+                                      .database = &DatabaseSettings::capture_sql,
+                                      .on = kOnWords,
+                                      .off = kOffWords};
 constinit SwitchSetting g_registry{.name = "registry",
                                    .environment = "LOCKSCOPE_REGISTRY",
                                    .process = g_registry_word,
@@ -96,55 +38,38 @@ constinit SwitchSetting g_registry{.name = "registry",
 constinit SwitchSetting g_wal_reset_guard{.name = "wal_reset_guard",
                                           .environment = "LOCKSCOPE_WAL_RESET_GUARD",
                                           .process = g_wal_reset_guard_word,
-                                          .database = &DatabaseSettings::wal_reset_guard};
+                                          .database = &DatabaseSettings::wal_reset_guard,
+                                          .on = kOnWords,
+                                          .off = kOffWords};
 constinit std::array g_switches = {&g_capture_sql, &g_registry, &g_wal_reset_guard};
 
-ForkSafeMutex& Mutex() {
-  static constinit ForkSafeMutex mutex(LockRank::kSettings);
-  return mutex;
+constinit NumberSetting g_recovery_wait_ms{.name = "recovery_wait_ms",
+                                           .environment = "LOCKSCOPE_RECOVERY_WAIT_MS",
+                                           .by_default = 0,
+                                           .database = &DatabaseSettings::recovery_wait_ms};
+constinit NumberSetting g_snapshot_warn_ms{
+    .name = "snapshot_warn_ms", .environment = "LOCKSCOPE_SNAPSHOT_WARN_MS", .by_default = 60'000};
+constinit NumberSetting g_wait_log_ms{
+    .name = "wait_log_ms", .environment = "LOCKSCOPE_WAIT_LOG_MS", .by_default = 1000};
+constinit std::array g_numbers = {&g_recovery_wait_ms, &g_snapshot_warn_ms, &g_wait_log_ms};
+
+Status CheckLog(std::string_view value) {
+  const auto choice = ParseLogChoice(value);
+  return choice.ok() ? Status{} : choice.status();
 }
-
-// A setting that is any text but "", and no database's own.
-struct TextSetting {
-  const char* name;
-  const char* environment;
-  const char* is_a;  // what it names, in an error
-
-  // Guarded by Mutex().
-  std::optional<std::string> process = std::nullopt;
-  std::optional<std::string> from_environment = std::nullopt;
-
-  std::optional<std::string> InForce() const {
-    const std::lock_guard lock(Mutex());
-    return process ? process : from_environment;
-  }
-  void LoadEnvironment() {
-    const char* value = std::getenv(environment);
-    if (value == nullptr || *value == 0) return;
-    const std::lock_guard lock(Mutex());
-    from_environment = value;
-  }
-  Status Set(std::string_view value) {
-    if (value.empty()) {
-      return {SQLITE_MISUSE, std::string(name) + " is a " + is_a + ", not ''; 'default' unsets it"};
-    }
-    const std::lock_guard lock(Mutex());
-    if (SameName(value, kNoWord)) {
-      process.reset();
-    } else {
-      process = std::string(value);
-    }
-    return {};
-  }
-};
 
 // Never destroyed: threads may ask while the process ends.
 struct TextSettings {
   TextSetting application{
       .name = "application", .environment = "LOCKSCOPE_APPLICATION", .is_a = "name"};
+  TextSetting log{.name = "log",
+                  .environment = "LOCKSCOPE_LOG",
+                  .is_a = "level",
+                  .check = CheckLog,
+                  .by_default = "off"};
   TextSetting target{.name = "target", .environment = "LOCKSCOPE_TARGET", .is_a = "database"};
 
-  std::array<TextSetting*, 2> All() { return {&application, &target}; }
+  std::array<TextSetting*, 3> All() { return {&application, &log, &target}; }
 };
 
 TextSettings& Texts() {
@@ -152,16 +77,10 @@ TextSettings& Texts() {
   return *texts;
 }
 
-SwitchSetting* FindSwitch(std::string_view name) {
-  for (SwitchSetting* setting : g_switches) {
-    if (SameName(name, setting->name)) return setting;
-  }
-  return nullptr;
-}
-
-TextSetting* FindText(std::string_view name) {
-  for (TextSetting* setting : Texts().All()) {
-    if (SameName(name, setting->name)) return setting;
+template <class Setting, std::size_t N>
+Setting* FindIn(const std::array<Setting*, N>& settings, std::string_view name) {
+  for (Setting* setting : settings) {
+    if (SameWord(name, setting->name)) return setting;
   }
   return nullptr;
 }
@@ -169,7 +88,8 @@ TextSetting* FindText(std::string_view name) {
 Status UnknownSetting(std::string_view name) {
   return {SQLITE_MISUSE,
           "unknown setting '" + std::string(name) +
-              "': there are application, capture_sql, registry, target and wal_reset_guard"};
+              "': there are application, capture_sql, log, recovery_wait_ms, registry, "
+              "snapshot_warn_ms, target, wait_log_ms and wal_reset_guard"};
 }
 
 }  // namespace
@@ -179,48 +99,45 @@ std::vector<std::string> LoadEnvironment(bool bug_present) {
   std::vector<std::string> complaints;
   if (loaded.exchange(true)) return complaints;
   g_wal_reset_guard.by_default.store(bug_present ? Switch::kOn : Switch::kOff);
-  for (SwitchSetting* setting : g_switches) {
-    const char* value = std::getenv(setting->environment);
-    if (value == nullptr) continue;
-    const auto word = setting->Parse(value);
-    if (word.ok()) {
-      setting->from_environment.store(word.value());
-    } else {
-      complaints.push_back("lockscope: ignored the environment's " +
-                           std::string(setting->environment) + ": " + word.status().message);
-    }
-  }
-  for (TextSetting* setting : Texts().All()) setting->LoadEnvironment();
+  const auto load = [&complaints](auto* setting) {
+    const Status status = setting->LoadEnvironment();
+    if (status.ok()) return;
+    complaints.push_back("lockscope: ignored the environment's " +
+                         std::string(setting->environment) + ": " + status.message);
+  };
+  for (SwitchSetting* setting : g_switches) load(setting);
+  for (NumberSetting* setting : g_numbers) load(setting);
+  for (TextSetting* setting : Texts().All()) load(setting);
   return complaints;
 }
 
 Status Set(std::string_view name, std::string_view value) {
-  if (TextSetting* text = FindText(name)) return text->Set(value);
-  SwitchSetting* setting = FindSwitch(name);
-  if (setting == nullptr) return UnknownSetting(name);
-  const auto word = setting->ParseWord(value);
-  if (!word.ok()) return word.status();
-  setting->process.store(word.value());
-  return {};
+  if (TextSetting* text = FindIn(Texts().All(), name)) return text->Set(value);
+  if (NumberSetting* number = FindIn(g_numbers, name)) return number->Set(value);
+  if (SwitchSetting* setting = FindIn(g_switches, name)) return setting->Set(value);
+  return UnknownSetting(name);
 }
 
 Result<std::optional<std::string>> Get(std::string_view name, const DatabaseSettings& database) {
-  if (const TextSetting* text = FindText(name)) return text->InForce();
-  const SwitchSetting* setting = FindSwitch(name);
-  if (setting == nullptr) return UnknownSetting(name);
-  return std::optional<std::string>(setting->Name(setting->InForce(database)));
+  if (const TextSetting* text = FindIn(Texts().All(), name)) return text->InForce();
+  if (const NumberSetting* number = FindIn(g_numbers, name)) {
+    return std::optional<std::string>(std::to_string(number->InForce(database)));
+  }
+  if (const SwitchSetting* setting = FindIn(g_switches, name)) {
+    return std::optional<std::string>(setting->Spelled(setting->InForce(database)));
+  }
+  return UnknownSetting(name);
 }
 
 Status SetFromUri(std::string_view name, std::string_view value, DatabaseSettings& database) {
-  if (const TextSetting* text = FindText(name)) {
+  if (const TextSetting* text = FindIn(Texts().All(), name)) {
     return {SQLITE_MISUSE, std::string(text->name) + " is no setting of a single database"};
   }
-  const SwitchSetting* setting = FindSwitch(name);
-  if (setting == nullptr) return UnknownSetting(name);
-  const auto word = setting->ParseWord(value);
-  if (!word.ok()) return word.status();
-  database.*setting->database = word.value();
-  return {};
+  if (const NumberSetting* number = FindIn(g_numbers, name)) {
+    return number->SetFromUri(value, database);
+  }
+  const SwitchSetting* setting = FindIn(g_switches, name);
+  return setting != nullptr ? setting->SetFromUri(value, database) : UnknownSetting(name);
 }
 
 bool CaptureSqlOtherwise(const DatabaseSettings& database) noexcept {
@@ -237,6 +154,25 @@ bool PublishesLocks(const DatabaseSettings& database) noexcept {
 
 bool HiddenByProcess() noexcept {
   return g_registry_word.load(std::memory_order_relaxed) == Switch::kOff;
+}
+
+std::uint32_t RecoveryWaitMs(const DatabaseSettings& database) noexcept {
+  return g_recovery_wait_ms.InForce(database);
+}
+
+std::uint32_t WaitLogMs() noexcept { return g_wait_log_ms.InForce({}); }
+
+std::uint32_t SnapshotWarnMs() noexcept { return g_snapshot_warn_ms.InForce({}); }
+
+LogChoice Log() {
+  const auto choice = ParseLogChoice(Texts().log.InForce().value_or("off"));
+  return choice.ok() ? choice.value() : LogChoice{};
+}
+
+std::string WordOfProcess(std::string_view name) {
+  const TextSetting* text = FindIn(Texts().All(), name);
+  const auto word = text != nullptr ? text->Word() : std::nullopt;
+  return word.value_or(std::string(kNoWord));
 }
 
 std::optional<std::string> Application() { return Texts().application.InForce(); }

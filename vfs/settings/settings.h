@@ -5,13 +5,17 @@
 // default.
 //
 //   name             values           URI  default
-//   application      text             no   none
-//   capture_sql      on, off          yes  on
-//   registry         shared, private  yes  shared
-//   target           text             no   none
-//   wal_reset_guard  on, off          yes  on where this SQLite has the WAL-reset bug
+//   application       text             no   none
+//   capture_sql       on, off          yes  on
+//   log               see log_choice   no   off
+//   recovery_wait_ms  milliseconds     yes  0
+//   registry          shared, private  yes  shared
+//   snapshot_warn_ms  milliseconds     no   60000
+//   target            text             no   none
+//   wait_log_ms       milliseconds     no   1000
+//   wal_reset_guard   on, off          yes  on where this SQLite has the WAL-reset bug
 //
-// Threads: any. The switches are single atomic loads.
+// Threads: any. Switches and numbers are single atomic loads.
 #pragma once
 
 #include <atomic>
@@ -22,16 +26,23 @@
 #include <vector>
 
 #include "model/status.h"
+#include "settings/log_choice.h"
 
 namespace lockscope::settings {
 
 enum class Switch : std::int8_t { kUnset = -1, kOff = 0, kOn = 1 };
+
+// Milliseconds, or none.
+using Number = std::int32_t;
+inline constexpr Number kNoNumber = -1;
+inline constexpr Number kNumberMax = 2'147'483'647;
 
 // What the URI of one database said. Constant once it is open.
 struct DatabaseSettings {
   Switch capture_sql = Switch::kUnset;
   Switch registry = Switch::kUnset;  // kOn: shared
   Switch wal_reset_guard = Switch::kUnset;
+  Number recovery_wait_ms = kNoNumber;
 };
 
 // Reads the environment, once; later calls do nothing and return nothing. Returns a sentence for
@@ -72,6 +83,20 @@ bool PublishesLocks(const DatabaseSettings& database) noexcept;
 // Whether lockscope_set('registry', 'private') is the word of the process now: it goes for what was
 // opened as shared, too.
 bool HiddenByProcess() noexcept;
+
+// How long a request that is refused because another process recovers the database is waited for;
+// 0: not at all.
+std::uint32_t RecoveryWaitMs(const DatabaseSettings& database) noexcept;
+// From which length on a wait, or a lock held against waiters, is logged.
+std::uint32_t WaitLogMs() noexcept;
+// From which age on a read snapshot is logged and a hazard.
+std::uint32_t SnapshotWarnMs() noexcept;
+
+// What is logged, and where to.
+LogChoice Log();
+// The word of this process about a text, which may be "default"; for one who may have to set it
+// back.
+std::string WordOfProcess(std::string_view name);
 
 // The name of this process in the tables; null: none.
 std::optional<std::string> Application();

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "ledger/ledger.h"
+#include "logging/log.h"
 #include "settings/settings.h"
 #include "shim/shim_file.h"
 #include "shim/sleep.h"
@@ -276,6 +277,10 @@ void Prepare() {
     const bool bug = HasWalResetBug(sqlite3_libversion_number());
     for (const std::string& complaint : settings::LoadEnvironment(bug)) {
       sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
+    }
+    if (const Status status = logging::Follow(); !status.ok()) {
+      sqlite3_log(SQLITE_WARNING, "lockscope: ignored the environment's LOCKSCOPE_LOG: %s",
+                  status.message.c_str());
     }
   });
 }

@@ -4,6 +4,8 @@
 //             shim/environment_test)
 //   registry  what is published, and what the process takes back
 //   texts     target and application: any text but ""; of the process only
+//   numbers   milliseconds; recovery_wait_ms of a database too
+//   log       a level, perhaps with a file
 //   errors    unknown names, bad values, nothing changed by them
 
 #include "settings/settings.h"
@@ -18,8 +20,8 @@ class SettingsTest : public ::testing::Test {
  protected:
   SettingsTest() { LoadEnvironment(true); }
   ~SettingsTest() override {
-    for (const char* name :
-         {"application", "capture_sql", "registry", "target", "wal_reset_guard"}) {
+    for (const char* name : {"application", "capture_sql", "log", "recovery_wait_ms", "registry",
+                             "snapshot_warn_ms", "target", "wait_log_ms", "wal_reset_guard"}) {
       EXPECT_TRUE(Set(name, "default").ok());
     }
   }
@@ -177,16 +179,72 @@ TEST_F(SettingsTest, TheApplicationIsAnyTextButEmptyAndNotTheTarget) {
   EXPECT_EQ(Target(), "/a.db");
 }
 
+// ---- numbers ----
+
+TEST_F(SettingsTest, NumbersAreMilliseconds) {
+  EXPECT_EQ(Value("recovery_wait_ms"), "0");
+  EXPECT_EQ(Value("snapshot_warn_ms"), "60000");
+  EXPECT_EQ(Value("wait_log_ms"), "1000");
+  EXPECT_TRUE(Set("wait_log_ms", "0").ok());
+  EXPECT_TRUE(Set("SNAPSHOT_WARN_MS", "2147483647").ok());
+  EXPECT_EQ(WaitLogMs(), 0U);
+  EXPECT_EQ(SnapshotWarnMs(), 2147483647U);
+  for (const char* bad : {"", "-1", "1s", " 1", "1 ", "1.5", "0x10", "2147483648", "off", "ten"}) {
+    const Status status = Set("wait_log_ms", bad);
+    EXPECT_EQ(status.code, SQLITE_MISUSE) << bad;
+    EXPECT_EQ(status.message, "wait_log_ms is a number of milliseconds, 0 to 2147483647, not '" +
+                                  std::string(bad) + "'");
+  }
+  EXPECT_EQ(Value("wait_log_ms"), "0");
+  EXPECT_TRUE(Set("wait_log_ms", "default").ok());
+  EXPECT_EQ(Value("wait_log_ms"), "1000");
+}
+
+TEST_F(SettingsTest, OnlyTheRecoveryWaitIsADatabasesOwn) {
+  DatabaseSettings database;
+  EXPECT_TRUE(SetFromUri("recovery_wait_ms", "250", database).ok());
+  EXPECT_EQ(RecoveryWaitMs(database), 250U);
+  EXPECT_EQ(RecoveryWaitMs({}), 0U);
+  EXPECT_TRUE(Set("recovery_wait_ms", "70").ok());
+  EXPECT_EQ(RecoveryWaitMs(database), 70U);
+  EXPECT_EQ(SetFromUri("recovery_wait_ms", "-5", database).code, SQLITE_MISUSE);
+  EXPECT_EQ(SetFromUri("wait_log_ms", "5", database).code, SQLITE_MISUSE);
+  EXPECT_EQ(SetFromUri("log", "info", database).code, SQLITE_MISUSE);
+  EXPECT_TRUE(Set("recovery_wait_ms", "default").ok());
+  EXPECT_EQ(RecoveryWaitMs(database), 250U);
+}
+
+// ---- log ----
+
+TEST_F(SettingsTest, LogIsALevelPerhapsWithAFile) {
+  EXPECT_EQ(Value("log"), "off");
+  EXPECT_EQ(Log(), LogChoice{});
+  EXPECT_TRUE(Set("log", "INFO").ok());
+  EXPECT_EQ(Log(), (LogChoice{LogLevel::kInfo, ""}));
+  EXPECT_TRUE(Set("log", "warn:/tmp/a:b.log").ok());
+  EXPECT_EQ(Log(), (LogChoice{LogLevel::kWarn, "/tmp/a:b.log"}));
+  EXPECT_EQ(Value("log"), "warn:/tmp/a:b.log");
+  EXPECT_EQ(WordOfProcess("log"), "warn:/tmp/a:b.log");
+  for (const char* bad : {"", "loud", "info:", "off:/tmp/x", ":/tmp/x", "info /tmp/x", "1"}) {
+    EXPECT_EQ(Set("log", bad).code, SQLITE_MISUSE) << bad;
+  }
+  EXPECT_EQ(Log(), (LogChoice{LogLevel::kWarn, "/tmp/a:b.log"}));
+  EXPECT_TRUE(Set("log", "default").ok());
+  EXPECT_EQ(WordOfProcess("log"), "default");
+  EXPECT_EQ(Value("log"), "off");
+}
+
 // ---- errors ----
 
 TEST_F(SettingsTest, AnUnknownNameIsMisuseAndIsNamed) {
-  for (const char* name : {"", "capture", "register", "app", "log", "wait_log_ms",
+  for (const char* name : {"", "capture", "register", "app", "logs", "wait_log",
                            "lockscope_capture_sql", "capture_sql "}) {
     const Status status = Set(name, "on");
     EXPECT_EQ(status.code, SQLITE_MISUSE) << name;
     EXPECT_EQ(status.message,
               "unknown setting '" + std::string(name) +
-                  "': there are application, capture_sql, registry, target and wal_reset_guard");
+                  "': there are application, capture_sql, log, recovery_wait_ms, registry, "
+                  "snapshot_warn_ms, target, wait_log_ms and wal_reset_guard");
     EXPECT_EQ(Value(name), "error " + std::to_string(SQLITE_MISUSE)) << name;
   }
 }
