@@ -6,6 +6,7 @@
 
 #include "barrier_functions.h"
 #include "function_call.h"
+#include "insight/lock_log.h"
 #include "insight/table.h"
 #include "ledger/registry.h"
 #include "logging/log.h"
@@ -76,6 +77,7 @@ Status Set(sqlite3_context* context, int, sqlite3_value** arguments) {
     (void)settings::Set("log", log_before);
     return status;
   }
+  insight::FollowLogSettings();
   ledger::Registry::Process().SettingsChanged();
   return AnswerSetting(context, name.value());
 }

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "functions.h"
+#include "insight/lock_log.h"
 #include "ledger/registry.h"
 #include "pragmas.h"
 #include "shim/shim_vfs.h"
@@ -16,6 +17,7 @@ extern "C" int lockscope_register(const char* base_vfs, const char* name, int ma
     lockscope::shim::SetPragmaHandler(lockscope::loadable::AnswerPragma);
     lockscope::ledger::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const Status status = lockscope::shim::Register(base_vfs, name, make_default != 0);
+    lockscope::insight::FollowLogSettings();
     if (!status.ok()) sqlite3_log(status.code, "lockscope: %s", status.message.c_str());
     return status.code;
   } catch (const std::bad_alloc&) {
@@ -29,6 +31,7 @@ extern "C" int lockscope_init(sqlite3* db) {
   if (sqlite3_libversion_number() < lockscope::kMinimumSqliteVersion) return SQLITE_ERROR;
   try {
     lockscope::shim::Prepare();
+    lockscope::insight::FollowLogSettings();
     lockscope::ledger::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const int result = lockscope::loadable::RegisterFunctions(db);
     // SQLite does not replace functions while a statement runs, such as SELECT load_extension(…):

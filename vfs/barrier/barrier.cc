@@ -13,10 +13,12 @@
 #include "insight/summary.h"
 #include "kernel/own_locks.h"
 #include "ledger/ledger.h"
+#include "logging/log.h"
 
 namespace lockscope::barrier {
 namespace {
 
+using logging::Level;
 using std::chrono::milliseconds;
 
 // How long a torn wal-index is a writer at work, and not one that died there.
@@ -69,6 +71,16 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// As the log names it.
+std::string About(const Request& request) {
+  std::string text = std::string(Name(request.kind)) + " barrier";
+  if (!request.label.empty()) text += " '" + request.label + "'";
+  for (const Member& member : request.members) {
+    text += (&member == request.members.data() ? " on " : ", ") + member.path;
+  }
+  return text;
+}
+
 std::string Describe(const NeededLock& lock, const Member& member) {
   return std::string(lockscope::Name(lock.resource)) + " " + lockscope::Name(lock.mode) + " on " +
          member.path;
@@ -99,9 +111,17 @@ Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
   }
   std::shared_ptr<Barrier> barrier(new Barrier(request, NewToken()));
   const auto begun = Clock::now();
-  if (Status status = barrier->AcquireWithin(request); !status.ok()) return status;
-  barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(Clock::now() - begun);
+  if (Status status = barrier->AcquireWithin(request); !status.ok()) {
+    logging::Write(Level::kWarn, About(request) + ": " + status.message);
+    return status;
+  }
+  barrier->held_since_ = Clock::now();
+  barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(barrier->held_since_ - begun);
+  barrier->about_ = About(request) + ", " + barrier->token();
   barrier->Post(request);
+  logging::Write(Level::kInfo,
+                 barrier->about_ + ": held after " +
+                     insight::HumanDuration(barrier->acquired_in_.count()));
   if (request.max_hold.count() > 0) {
     if (Status status = barrier->WatchOver(request.max_hold); !status.ok()) return status;
   }
@@ -389,6 +409,7 @@ void Barrier::GiveUp(State state, std::string why) {
   state_ = state;
   why_ = std::move(why);
   ledger::BarrierBoard::Process().SetState(token_, state_);
+  logging::Write(Level::kError, about_ + ": " + why_);
 }
 
 // ---- the end ----
@@ -403,8 +424,16 @@ Status Barrier::Release() {
     released_ = true;
   }
   over_.notify_all();
-  if (proof.ok()) return {};
-  return {proof.code, "barrier violated: " + proof.message};
+  const auto held = std::chrono::duration_cast<milliseconds>(Clock::now() - held_since_);
+  const std::string released =
+      about_ + ": released after " + insight::HumanDuration(held.count()) + ", ";
+  if (proof.ok()) {
+    logging::Write(Level::kInfo, released + "nothing has changed");
+    return {};
+  }
+  const std::string violated = "barrier violated: " + proof.message;
+  logging::Write(Level::kError, released + violated);
+  return {proof.code, violated};
 }
 
 // REQUIRES: mutex_ is held, and the barrier.

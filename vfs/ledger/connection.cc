@@ -199,7 +199,8 @@ void Connection::ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) n
 
 void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
                                   const CallContext& context) noexcept {
-  HeldBits bits = held();
+  const HeldBits held_before = held();
+  HeldBits bits = held_before;
   const LockMode before = bits.database;
   if (HasRefusal()) [[unlikely]]
     ReviewWait(now, context);
@@ -214,6 +215,22 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
                              .result = static_cast<std::uint16_t>(result)}
                            .Pack(),
                        now);
+  if (level < before) TellOfRelease(held_before, level, now);
+}
+
+// A writer has kept others out since RESERVED; in WAL mode SHARED is no snapshot.
+void Connection::TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept {
+  const auto since = [this](LockMode of) {
+    return record().slot.words.database_since[LevelIndex(of)].Own();
+  };
+  if (before.database > LockMode::kShared && level <= LockMode::kShared) {
+    const bool reserved = before.Holds(LockMode::kReserved);
+    Released(id(), Resource::kDatabase, before.database,
+             since(reserved ? LockMode::kReserved : before.database), now);
+  }
+  if (level == LockMode::kNone && !before.wal_open) {
+    Released(id(), Resource::kDatabase, LockMode::kShared, since(LockMode::kShared), now);
+  }
 }
 
 void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept {
@@ -301,8 +318,9 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
 }
 
 void Connection::ReleaseShm(int offset, LockMode mode, Ticks now) noexcept {
-  CountRelease(ShmResource(offset), mode,
-               record().slot.words.shm_since[static_cast<std::size_t>(offset)].Own(), now);
+  const Ticks since = record().slot.words.shm_since[static_cast<std::size_t>(offset)].Own();
+  CountRelease(ShmResource(offset), mode, since, now);
+  Released(id(), ShmResource(offset), mode, since, now);
 }
 
 void Connection::ShmMapped(Ticks now) noexcept {

@@ -20,6 +20,7 @@
 #include "ledger/clock.h"
 #include "ledger/connection_slot.h"
 #include "ledger/event_ring.h"
+#include "ledger/hold_watch.h"
 #include "ledger/identity.h"
 #include "ledger/lock_stats.h"
 #include "ledger/statement_text.h"
@@ -226,6 +227,7 @@ class Connection {
     record().stats.hold(kind).Record(now > since ? now - since : 0);
   }
   void ReleaseShm(int offset, LockMode mode, Ticks now) noexcept;
+  void TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
   void EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept;
   void ForgetWait() noexcept { record().slot.words.want.Store(0); }
@@ -286,6 +288,7 @@ inline bool Connection::OneShmUnlocked(const hot::ShmLock& lock, Ticks now) noex
   record.stats.counters(kind).released.Add(1);
   record.stats.hold(kind).Record(now > since ? now - since : 0);
   record.ring.Append(lock.Unlocking(), now);
+  Released(id(), ShmResource(lock.offset), lock.mode, since, now);
   return hot::Idle(held);
 }
 

@@ -1,6 +1,6 @@
 // The log: what happened to locks, in lines, for whoever asked for them with the setting `log`.
 //
-//   2026-11-28T05:12:46.123Z [warn] lockscope[4711]: …
+//   2026-11-28T05:12:46.123Z [warning] lockscope[4711]: …
 //
 // Off by default, and then asking costs one load. Nothing here fails, blocks for long or ends the
 // process.

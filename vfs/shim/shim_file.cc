@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "ledger/ledger.h"
+#include "logging/log.h"
 #include "shim/method_mirror.h"
 #include "shim/shim_vfs.h"
 #include "shim/sleep.h"
@@ -432,7 +433,18 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
               "lockscope: stopped a checkpoint of %s that met a restarted WAL (the WAL-reset bug); "
               "the next one is not affected",
               path_);
+  LogGuard();
   return SQLITE_BUSY;
+}
+
+void ShimFile::LogGuard() const noexcept try {
+  if (!logging::Enabled(logging::Level::kWarn)) return;
+  logging::Write(logging::Level::kWarn,
+                 "wal_reset_guard stopped a checkpoint of connection " +
+                     std::to_string(connection_->id()) + " to " + path_ +
+                     ", which met a restarted WAL; the next one is not affected");
+} catch (const std::bad_alloc&) {
+  // A line less.
 }
 
 int ShimFile::ShmUnmap(int delete_flag) noexcept {

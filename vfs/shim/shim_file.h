@@ -83,6 +83,7 @@ class ShimFile {
   ledger::SnapshotFacts FactsFor(LockMode mode) const noexcept;
   void WalIndexOpened() noexcept;
   void WalIndexMapped(const volatile void* page) noexcept;
+  void LogGuard() const noexcept;
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
   void LearnConnection(void* argument) noexcept;

@@ -103,7 +103,9 @@ TEST_F(UriTest, ABadParameterIsCantopenWithTheReasonInTheLog) {
         Case{"lockscope_registry=on", "registry is 'shared' or 'private', not 'on'"},
         Case{"lockscope_application=x", "application is no setting of a single database"},
         Case{"lockscope_target=x", "target is no setting of a single database"},
-        Case{"lockscope_log=debug", "'log'"}}) {
+        Case{"lockscope_log=debug", "log is no setting of a single database"},
+        Case{"lockscope_wait_log_ms=5", "wait_log_ms is no setting of a single database"},
+        Case{"lockscope_recovery_wait_ms=soon", "recovery_wait_ms is a number of milliseconds"}}) {
     SCOPED_TRACE(c.parameter);
     const LogCapture log;
     EXPECT_EQ(OpenCode(Uri(c.parameter)), SQLITE_CANTOPEN);
@@ -153,7 +155,10 @@ TEST_F(UriTest, WhatMeansNothingIsMisuseWithTheReason) {
     const char* reason;
   };
   for (const Case& c : {Case{"select lockscope_set('no_such', 'on')", "no_such"},
-                        Case{"select lockscope_set('log', 'debug')", "'log'"},
+                        Case{"select lockscope_set('log', 'loud')", "not 'loud'"},
+                        Case{"select lockscope_set('log', 'info:/dev/null/x')", "/dev/null/x: "},
+                        Case{"select lockscope_set('wait_log_ms', -1)", "not '-1'"},
+                        Case{"select lockscope_set('recovery_wait_ms', 1.5)", "not '1.5'"},
                         Case{"select lockscope_set('registry', 'off')",
                              "registry is 'shared' or 'private', not 'off'"},
                         Case{"select lockscope_set('application', '')", "application"},

@@ -1,0 +1,101 @@
+#include "insight/lock_log.h"
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "insight/blockers.h"
+#include "insight/locks.h"
+#include "insight/look.h"
+#include "insight/summary.h"
+#include "ledger/hold_watch.h"
+#include "ledger/ledger.h"
+#include "logging/log.h"
+#include "settings/settings.h"
+
+namespace lockscope::insight {
+namespace {
+
+using ledger::LongHold;
+using logging::Level;
+
+constexpr std::size_t kNamedAtMost = 5;
+
+bool IsSnapshot(const LongHold& hold) {
+  return hold.mode == LockMode::kShared &&
+         (IsReadSlot(hold.resource) || hold.resource == Resource::kDatabase);
+}
+
+std::string Sql(const std::optional<std::string>& sql) {
+  return sql ? ": " + OneLine(*sql) : std::string();
+}
+
+// Everybody who waits now for what was held until now, with their SQL; empty for nobody.
+std::string Waiters(const std::string& path, const LongHold& hold) {
+  const Look look = Look::At({path});
+  std::vector<std::string> names;
+  for (const Database& database : look.databases()) {
+    for (const LockFacts& lock : CollectLocks(look, database)) {
+      const bool own = lock.view != nullptr && lock.view->process == nullptr &&
+                       lock.view->info.id == hold.connection;
+      if (lock.granted || own) continue;
+      if (!Refuses({hold.resource, hold.mode}, {lock.resource, lock.mode})) continue;
+      names.push_back(DescribeHolder(look, lock) + DescribeAge(look, lock) + Sql(lock.sql));
+    }
+  }
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kNamedAtMost); ++i) {
+    text += (i == 0 ? "" : "; ") + names[i];
+  }
+  if (names.size() > kNamedAtMost) {
+    text += " and " + std::to_string(names.size() - kNamedAtMost) + " more";
+  }
+  return text;
+}
+
+void LogHold(const LongHold& hold) {
+  const auto view = ledger::Ledger::Process().View(hold.connection);
+  // A barrier is told of as what it is.
+  if (!view || view->info.barrier) return;
+  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
+  const auto held_ms =
+      static_cast<std::int64_t>(timeline.DurationNs(hold.until - hold.since) / 1'000'000);
+  const std::string who =
+      "connection " + std::to_string(hold.connection) + " to " + view->info.path + " held ";
+  const std::string sql = Sql(SqlOf(*view, ledger::SqlSlotOf(hold.resource)));
+  if (IsSnapshot(hold) && held_ms >= settings::SnapshotWarnMs()) {
+    logging::Write(Level::kWarn, who + "a read snapshot for " + HumanDuration(held_ms) + sql);
+  }
+  if (held_ms < settings::WaitLogMs()) return;
+  const std::string waiters = Waiters(view->info.path, hold);
+  if (waiters.empty()) return;
+  logging::Write(Level::kWarn, who + Name(hold.resource) + " " + Name(hold.mode) + " for " +
+                                   HumanDuration(held_ms) + sql + " -- against " + waiters);
+}
+
+void OnLongHold(const LongHold& hold) noexcept try {
+  LogHold(hold);
+} catch (const std::exception&) {
+  // A line less.
+}
+
+}  // namespace
+
+void FollowLogSettings() noexcept {
+  if (!logging::Enabled(Level::kWarn)) {
+    ledger::WatchHolds(ledger::kNobodyWatches, OnLongHold);
+    return;
+  }
+  // The rate of the ticks is known better when the process is older: a little less is watched for,
+  // and measured exactly then.
+  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
+  const std::uint64_t ms = std::min(settings::WaitLogMs(), settings::SnapshotWarnMs());
+  constexpr ledger::Ticks kSample = ledger::Ticks{1} << 32;
+  const std::uint64_t sample_ns = std::max<std::uint64_t>(timeline.DurationNs(kSample), 1);
+  __extension__ using Wide = unsigned __int128;
+  const Wide ticks = static_cast<Wide>(ms) * 900'000 * kSample / sample_ns;
+  ledger::WatchHolds(static_cast<ledger::Ticks>(ticks), OnLongHold);
+}
+
+}  // namespace lockscope::insight

@@ -1,0 +1,44 @@
+// HoldWatch: tells whoever wants to know of locks that were held for long, when they are let go.
+//
+// Nobody wants to know by default, and then it costs one comparison.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "ledger/clock.h"
+#include "model/resource.h"
+
+namespace lockscope::ledger {
+
+struct LongHold {
+  std::uint64_t connection = 0;  // its number
+  Resource resource = Resource::kDatabase;
+  LockMode mode = LockMode::kNone;
+  Ticks since = 0;
+  Ticks until = 0;
+};
+
+// Called by the thread that lets go, inside the call of SQLite that does, after it is recorded.
+using HoldWatcher = void (*)(const LongHold& hold) noexcept;
+
+// `longer_than` kNobodyWatches: no more. The watcher is the same for the life of the process.
+inline constexpr Ticks kNobodyWatches = ~Ticks{0};
+void WatchHolds(Ticks longer_than, HoldWatcher watcher) noexcept;
+
+namespace internal {
+extern std::atomic<Ticks> g_long_hold __attribute__((visibility("hidden")));
+[[gnu::cold]] void TellOfHold(const LongHold& hold) noexcept;
+}  // namespace internal
+
+inline void Released(std::uint64_t connection, Resource resource, LockMode mode, Ticks since,
+                     Ticks now) noexcept {
+  // A tick of another processor may be a little older.
+  const bool is_long = now > since && since != 0 &&
+                       now - since > internal::g_long_hold.load(std::memory_order_relaxed);
+  if (is_long) [[unlikely]] {
+    internal::TellOfHold({connection, resource, mode, since, now});
+  }
+}
+
+}  // namespace lockscope::ledger
