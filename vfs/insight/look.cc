@@ -84,7 +84,9 @@ void ReadFiles(Database& database, const OpenFiles& open_files) {
   const std::string journal = database.path + "-journal";
   if (const auto facts = kernel::StatPath(journal); facts && S_ISREG(facts->mode)) {
     database.journal.exists = true;
+    database.journal.id = facts->id;
     database.journal.bytes = facts->bytes;
+    database.journal.written_ns = facts->written_ns;
     const auto head = ReadHead(journal, facts->id, format::kJournalHeaderBytes, open_files);
     database.journal.content_may_be_hot = format::JournalContentMayBeHot(facts->bytes, head);
   }

@@ -28,7 +28,9 @@ namespace lockscope::insight {
 // The rollback journal beside a database.
 struct JournalFacts {
   bool exists = false;
+  FileId id;
   std::uint64_t bytes = 0;
+  std::int64_t written_ns = 0;
   bool content_may_be_hot = false;  // not empty, and its first byte is not zero
 };
 

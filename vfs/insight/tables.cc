@@ -7,6 +7,7 @@
 #include "insight/connections.h"
 #include "insight/history_tables.h"
 #include "insight/locks.h"
+#include "insight/recovery_table.h"
 #include "insight/snapshots.h"
 #include "insight/table_parts.h"
 #include "ledger/registry.h"
@@ -215,6 +216,7 @@ constexpr std::array kTables = {Table{"connections", kConnectionColumns, Connect
                                 Table{"wal", kWalColumns, WalRows},
                                 Table{"barriers", kBarrierColumns, BarrierRows},
                                 Table{"blockers", kBlockerColumns, BlockerRows},
+                                Table{"recoveries", kRecoveryColumns, RecoveryRows},
                                 Table{"events", kEventColumns, EventRows},
                                 Table{"stats", kStatColumns, StatRows}};
 

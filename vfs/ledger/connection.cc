@@ -87,25 +87,40 @@ void Connection::ReviewWait(Ticks now, const CallContext& context) noexcept {
   const bool same_statement = context.statement_number != 0
                                   ? context.statement_number == want_statement_
                                   : now - words.want_last.Own() < kGivenUpTicks;
-  if (!same_statement) ForgetWait();
+  if (!same_statement) ForgetWait(WaitOutcome::kBusy, now);
 }
+
+void Connection::ForgetWait(WaitOutcome outcome, Ticks now) noexcept {
+  record().slot.words.want.Store(0);
+  if (waiting_is_noted_) [[unlikely]]
+    EndNote(outcome, now);
+}
+
+namespace {
+
+// Whether the grant is what was waited for.
+bool IsWhatWas(const Event& wanted, Resource resource, int count, LockMode mode) {
+  const int first = static_cast<int>(resource);
+  const int wanted_first = static_cast<int>(wanted.resource);
+  if (first <= wanted_first && wanted_first < first + count && mode >= wanted.to) return true;
+  // Any read slot will do for a reader; which one it asks for changes as the WAL grows. One that
+  // was told of a recovery has asked for its lock only to be told.
+  const bool reads = wanted.to == LockMode::kShared &&
+                     (IsReadSlot(wanted.resource) || wanted.resource == Resource::kWalRecover);
+  return reads && IsReadSlot(resource) && mode == LockMode::kShared;
+}
+
+}  // namespace
 
 void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept {
   auto& words = record().slot.words;
   const auto wanted = Event::Unpack(words.want.Own());
-  if (!wanted) return;
-  const int first = static_cast<int>(resource);
-  const int wanted_first = static_cast<int>(wanted->resource);
-  const bool covers = first <= wanted_first && wanted_first < first + count && mode >= wanted->to;
-  // Any read slot will do for a reader; which one it asks for changes as the WAL grows.
-  const bool another_slot = IsReadSlot(resource) && IsReadSlot(wanted->resource) &&
-                            mode == LockMode::kShared && wanted->to == LockMode::kShared;
-  if (!covers && !another_slot) return;
+  if (!wanted || !IsWhatWas(*wanted, resource, count, mode)) return;
   const Ticks since = words.want_since.Own();
   record()
       .stats.wait(StatIndex(wanted->resource, wanted->to))
       .Record(now > since ? now - since : 0);
-  ForgetWait();
+  ForgetWait(WaitOutcome::kAcquired, now);
 }
 
 void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
@@ -160,6 +175,7 @@ void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& co
     TakeSql(SqlSlot::kDatabase, context.statement);
     Publish(bits.Pack(), context, now);
   }
+  if (before == LockMode::kNone) read_statement_ = context.statement_number;
   if (level > before) CountGrant(Resource::kDatabase, level);
   record().ring.Append(Event{.operation = Operation::kLock, .from = before, .to = level}.Pack(),
                        now);
@@ -216,6 +232,20 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
                            .Pack(),
                        now);
   if (level < before) TellOfRelease(held_before, level, now);
+  if (level == LockMode::kNone && waiting_is_noted_) [[unlikely]]
+    ReviewNote(now);
+}
+
+// Who wanted EXCLUSIVE only to roll a hot journal back, and has read since it was refused, found
+// the journal gone: another has done it.
+void Connection::ReviewNote(Ticks now) noexcept {
+  const auto wanted = Event::Unpack(record().slot.words.want.Own());
+  if (!wanted || wanted->resource != Resource::kDatabase || wanted->from != LockMode::kShared)
+    return;
+  const Ticks read_since = record().slot.words.database_since[LevelIndex(LockMode::kShared)].Own();
+  if (wanted->to == LockMode::kExclusive && read_since > record().slot.words.want_last.Own()) {
+    ForgetWait(WaitOutcome::kAcquired, now);
+  }
 }
 
 // A writer has kept others out since RESERVED; in WAL mode SHARED is no snapshot.
@@ -228,7 +258,8 @@ void Connection::TellOfRelease(const HeldBits& before, LockMode level, Ticks now
     Released(id(), Resource::kDatabase, before.database,
              since(reserved ? LockMode::kReserved : before.database), now);
   }
-  if (level == LockMode::kNone && !before.wal_open) {
+  const bool of_wal = record().slot.words.open_since.Own() >= since(LockMode::kShared);
+  if (level == LockMode::kNone && !of_wal) {
     Released(id(), Resource::kDatabase, LockMode::kShared, since(LockMode::kShared), now);
   }
 }
@@ -295,7 +326,9 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
     ReviewWait(now, context);
   // A checkpoint that was refused a slot goes on without, or ends: with its lock its waiting is
   // over.
-  if (mode == LockMode::kExclusive && ShmResource(offset) == Resource::kWalCheckpoint) ForgetWait();
+  if (mode == LockMode::kExclusive && ShmResource(offset) == Resource::kWalCheckpoint) {
+    ForgetWait(WaitOutcome::kBusy, now);
+  }
   auto& words = record().slot.words;
   const LockMode before = held().Shm(offset);
   if (result == 0) {
@@ -307,6 +340,7 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
     for (int i = offset; i < offset + count; ++i) {
       if ((all & ShmBits(i, 1)) != 0) ReleaseShm(i, mode, now);
     }
+    if (ShmResource(offset) == Resource::kWalWrite) written_statement_ = context.statement_number;
   }
   record().ring.Append(Event{.operation = Operation::kShmUnlock,
                              .resource = ShmResource(offset),
@@ -369,6 +403,9 @@ void Connection::ReleaseEverything(Ticks now) noexcept {
 // REQUIRES: no writer uses it.
 void Connection::Reset() {
   want_statement_ = 0;
+  read_statement_ = 0;
+  written_statement_ = 0;
+  waiting_is_noted_ = false;
   sql_id_.fill(0);
   info_ = ConnectionInfo{};
   shm_ = FileId{};
@@ -391,6 +428,14 @@ void ConnectionRecord::Clear() {
   {
     const Update update(slot.sequence);
     zero(&slot.words, kSlotWords);  // texts of 0 bytes need no clearing
+  }
+  {
+    const Update update(recoveries.sequence);
+    recoveries.words.written.Store(0);
+  }
+  {
+    const Update update(waits.sequence);
+    waits.words.written.Store(0);
   }
   ring.Clear();
   stats.Clear();

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ledger/clock.h"
 #include "ledger/connection_slot.h"
@@ -23,7 +24,9 @@
 #include "ledger/hold_watch.h"
 #include "ledger/identity.h"
 #include "ledger/lock_stats.h"
+#include "ledger/recovery_notes.h"
 #include "ledger/statement_text.h"
+#include "ledger/wait_notes.h"
 #include "model/event.h"
 #include "model/file_id.h"
 
@@ -37,6 +40,8 @@ struct ConnectionRecord {  // NOLINT(clang-analyzer-optin.performance.Padding): 
   EventRing ring;
   LockStats stats;
   Published<BarrierNoteLayout> barrier;
+  Published<RecoveryNotesLayout> recoveries;
+  Published<WaitNotesLayout> waits;
 
   // Makes it nobody's. REQUIRES: no writer uses it.
   void Clear();
@@ -172,6 +177,42 @@ class Connection {
   void ShmMapped(Ticks now) noexcept;
   void ShmUnmapped(Ticks now) noexcept;
 
+  // ---- recoveries ----
+  struct RecoveryStart {
+    RecoveryKind kind = RecoveryKind::kRollbackJournal;
+    std::uint64_t pages_total = kPagesUnknown;
+    std::uint64_t pages_done = 0;  // kPagesUnknown: they cannot be counted
+    std::uint64_t journal_bytes = 0;
+    std::string_view super_journal{};
+    const StatementText* statement = nullptr;
+  };
+  void RecoveryBegan(const RecoveryStart& start, Ticks now) noexcept;
+  // Where the pages of the one under way are counted. REQUIRES: one is.
+  Word& recovery_pages() noexcept;
+  void RecoveryEnded(bool done, Ticks now) noexcept;
+
+  // ---- waits ----
+  // What a refusal means for the application.
+  enum class Sense {
+    kBusy,            // it waits, or gets SQLITE_BUSY
+    kBusyIfRepeated,  // only where the same is asked for again
+    kSwallowed,       // SQLite goes another way
+  };
+  // Of the refusal that was recorded last. True where a wait begins with it, whose cause is asked
+  // for then.
+  bool WaitBegins(Sense sense, Ticks now) noexcept;
+  void WaitExplained(const RefusalCause& cause) noexcept;
+  // SQLITE_BUSY_SNAPSHOT: the lock was granted, and SQLite gives it back.
+  void SnapshotStale(Ticks now, const CallContext& context) noexcept;
+  // Whether the connection wants to write in a transaction that began with reading: `context` is of
+  // the request. False where it is not known.
+  bool Upgrades(const CallContext& context) const noexcept;
+  void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
+  // Whether the write lock was let go in the same statement.
+  bool HasWrittenIn(const CallContext& context) const noexcept {
+    return context.statement_number != 0 && context.statement_number == written_statement_;
+  }
+
   // Lives from before a lock call to after its record: the thread may be stopped in between for any
   // time, and what the ledger and the kernel tell differs then. Outside an Update.
   class Calling {
@@ -201,6 +242,14 @@ class Connection {
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
   bool Idle() const noexcept { return hot::Idle(record().slot.words.held.Own()); }
   bool EverLocked() const noexcept { return record().ring.Any(); }
+  // What was found when the read lock was granted that is held now; null where none is.
+  std::optional<SnapshotFacts> snapshot() const noexcept {
+    const auto& words = record().slot.words;
+    constexpr std::uint64_t kReads = std::uint64_t{0xf8} << kHeldSharedShift;
+    if ((words.held.Own() & kReads) == 0) return std::nullopt;
+    return SnapshotFacts{.max_frame = words.snapshot_frame.Own(),
+                         .salts = words.snapshot_salts.Own()};
+  }
   bool InAutocommit() const noexcept {
     const std::uint64_t bits = record().slot.words.held.Own() >> kHeldAutocommitShift;
     return (bits & 0xff) == static_cast<std::uint64_t>(Autocommit::kOn);
@@ -230,7 +279,10 @@ class Connection {
   void TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
   void EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept;
-  void ForgetWait() noexcept { record().slot.words.want.Store(0); }
+  void ForgetWait(WaitOutcome outcome, Ticks now) noexcept;
+  void EndNote(WaitOutcome outcome, Ticks now) noexcept;
+  void ReviewNote(Ticks now) noexcept;
+  void CopyWantSql(WaitNoteLayout<Word>& note) noexcept;
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
   void ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept;
   void ReleaseEverything(Ticks now) noexcept;
@@ -242,6 +294,9 @@ class Connection {
 
   std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown
   std::uint64_t want_statement_ = 0;
+  std::uint64_t read_statement_ = 0;     // that began to read: took SHARED, or a read slot
+  std::uint64_t written_statement_ = 0;  // that let the write lock go last
+  bool waiting_is_noted_ = false;        // the newest wait note is of the refusal that is known
   std::atomic<std::uint64_t> id_{0};
   std::atomic<ConnectionRecord*> record_;
 

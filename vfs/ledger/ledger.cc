@@ -63,6 +63,7 @@ void Ledger::ForgetInChild() {
   ledger.open_.clear();
   ledger.unused_.clear();
   ledger.closed_.clear();
+  ledger.closed_notes_.clear();
   ledger.totals_.clear();
 }
 
@@ -141,11 +142,12 @@ void Ledger::Close(Connection& connection) {
     const std::lock_guard lock(Mutex());
     const auto found = std::find(open_.begin(), open_.end(), &connection);
     if (found != open_.end()) {
+      // First: without a number nobody is told of what it lets go, who would ask the ledger.
+      connection.id_.store(0, std::memory_order_relaxed);
       connection.ReleaseEverything(now);
       open_.erase(found);
       connection.open_ = false;
       connection.wal_index_ = nullptr;
-      connection.id_.store(0, std::memory_order_relaxed);
       KeepEvents(connection);
       FoldStats(connection);
       const Update update(record->identity.sequence);
@@ -170,6 +172,11 @@ void Ledger::KeepEvents(const Connection& connection) {
     events.events = connection.record().ring.Read(events.lost);
     closed_.push_back(std::move(events));
     if (closed_.size() > kKeptClosed) closed_.pop_front();
+    ConnectionNotes notes = NotesOf(connection);
+    if (notes.recoveries.empty() && notes.waits.empty()) return;
+    notes.open = false;
+    closed_notes_.push_back(std::move(notes));
+    if (closed_notes_.size() > kKeptClosed) closed_notes_.pop_front();
   } catch (const std::bad_alloc&) {
     // Less information; the connection is closed all the same.
   }
@@ -285,6 +292,33 @@ std::vector<ConnectionEvents> Ledger::Events(const DatabaseFilter& filter) {
     events.info = connection->info_;
     events.open = true;
     events.events = connection->record().ring.Read(events.lost);
+  }
+  return all;
+}
+
+ConnectionNotes Ledger::NotesOf(const Connection& connection) {
+  ConnectionNotes notes;
+  notes.info = connection.info_;
+  notes.open = true;
+  RecoveryNotesLayout<std::uint64_t> recoveries;
+  if (ReadLive(connection.record().recoveries, recoveries)) {
+    notes.recoveries = RecoveriesOf(recoveries);
+  }
+  WaitNotesLayout<std::uint64_t> waits;
+  if (ReadLive(connection.record().waits, waits)) notes.waits = WaitsOf(waits);
+  return notes;
+}
+
+std::vector<ConnectionNotes> Ledger::Notes(const DatabaseFilter& filter) {
+  const std::lock_guard lock(Mutex());
+  std::vector<ConnectionNotes> all;
+  for (const ConnectionNotes& closed : closed_notes_) {
+    if (ChosenByPath(filter, closed.info.path)) all.push_back(closed);
+  }
+  for (const Connection* connection : open_) {
+    if (!Chosen(filter, connection->info_)) continue;
+    ConnectionNotes notes = NotesOf(*connection);
+    if (!notes.recoveries.empty() || !notes.waits.empty()) all.push_back(std::move(notes));
   }
   return all;
 }

@@ -60,6 +60,8 @@ class Ledger {
   // How many connections have been closed so far.
   std::uint64_t Closings();
   std::vector<ConnectionEvents> Events(const DatabaseFilter& filter);
+  // Of those that noted anything.
+  std::vector<ConnectionNotes> Notes(const DatabaseFilter& filter);
   std::vector<DatabaseStats> Stats(const DatabaseFilter& filter);
   // The head of the wal-index as an open connection has it mapped (the only way to see one that is
   // in memory, as unix-excl's). False where no chosen connection has one.
@@ -76,6 +78,7 @@ class Ledger {
   Ledger();
   static std::optional<ConnectionView> ViewOf(const Connection& connection);
   static void ForgetInChild();
+  static ConnectionNotes NotesOf(const Connection& connection);
   void FoldStats(Connection& connection);
   void KeepEvents(const Connection& connection);
   static std::map<std::size_t, StatCounts> PublishedTotals(const std::string& path);
@@ -83,7 +86,8 @@ class Ledger {
   // All guarded by the mutex in ledger.cc.
   std::vector<Connection*> open_;
   std::vector<Connection*> unused_;
-  std::deque<ConnectionEvents> closed_;  // what closed ones left, oldest first
+  std::deque<ConnectionEvents> closed_;       // what closed ones left, oldest first
+  std::deque<ConnectionNotes> closed_notes_;  // likewise
   std::map<std::string, Totals> totals_;
   std::size_t connections_ = 0;  // made so far: all of them may be open, or unused, at once
   std::uint64_t next_id_ = 1;

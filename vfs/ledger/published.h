@@ -57,4 +57,21 @@ struct Published {
   Live words;
 };
 
+// A copy whose words belong together; false where the writer was in mid-update all the while.
+template <template <class> class Layout>
+bool ReadLive(const Published<Layout>& from, Layout<std::uint64_t>& copy) {
+  constexpr int kAttempts = 100;
+  const auto* words = reinterpret_cast<const Word*>(&from.words);
+  auto* values = reinterpret_cast<std::uint64_t*>(&copy);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::uint64_t before = from.sequence.load(std::memory_order_acquire);
+    if (before % 2 != 0) continue;
+    for (std::size_t i = 0; i < sizeof copy / sizeof(std::uint64_t); ++i) {
+      values[i] = words[i].Load();
+    }
+    if (from.sequence.load(std::memory_order_acquire) == before) return true;
+  }
+  return false;
+}
+
 }  // namespace lockscope::ledger

@@ -7,7 +7,8 @@
 //     + 4096                      sizeof(LockStats)  what its closed connections counted (in the
 //                                                    first of its blocks; zeros in others)
 //     + kFirstRecord + I × R      R                record I of 0 … 7: identity, slot, event ring,
-//                                                  counters, barrier; R = sizeof(ConnectionRecord)
+//                                                  counters, barrier, recoveries, waits; R =
+//                                                  sizeof(ConnectionRecord)
 //
 // Byte order and word size are those of the machine, which all of its processes share.
 //
@@ -38,7 +39,7 @@ inline constexpr const char* kRegistrySuffix = "-lockscope";
 inline constexpr std::array<char, 16> kRegistryMagic = {'l', 'o', 'c', 'k', 's', 'c', 'o', 'p',
                                                         'e', '-', 'l', 'e', 'd', 'g', 'e', 'r'};
 // Changes with whatever changes in this file or in what lies in a block.
-inline constexpr std::uint32_t kRegistryVersion = 1;
+inline constexpr std::uint32_t kRegistryVersion = 2;
 inline constexpr std::uint32_t kRegistryByteOrder = 0x01020304;
 inline constexpr std::size_t kRegistryPage = 4096;
 inline constexpr std::size_t kBlockRecords = 8;

@@ -463,6 +463,46 @@ std::vector<ConnectionEvents> RegistryReader::Events() {
       });
 }
 
+bool RegistryReader::ReadNotes(const Owner& owner, std::uint64_t record,
+                               ConnectionNotes& notes) const {
+  ConnectionView view;
+  const RecordState state = ReadIdentity(owner, record, view);
+  if (state == RecordState::kFree) return false;
+  RecoveryNotesLayout<std::uint64_t> recoveries;
+  WaitNotesLayout<std::uint64_t> waits;
+  // Most have none: that is one word each to ask for.
+  const auto any = [&](std::size_t offset) {
+    std::uint64_t written = 0;
+    const std::uint64_t at = record + offset + offsetof(Published<WaitNotesLayout>, words);
+    return ReadAt(at, &written, sizeof written) && written != 0;
+  };
+  constexpr std::size_t kRecoveries = offsetof(ConnectionRecord, recoveries);
+  constexpr std::size_t kWaits = offsetof(ConnectionRecord, waits);
+  if (any(kRecoveries) && ReadPublished(record + kRecoveries, recoveries)) {
+    notes.recoveries = RecoveriesOf(recoveries);
+  }
+  if (any(kWaits) && ReadPublished(record + kWaits, waits)) notes.waits = WaitsOf(waits);
+  if (notes.recoveries.empty() && notes.waits.empty()) return false;
+  ConnectionView again;
+  if (ReadIdentity(owner, record, again) == RecordState::kFree) return false;
+  if (again.info.id != view.info.id) return false;
+  notes.process = owner.process;
+  notes.info = view.info;
+  notes.open = state == RecordState::kOpen;
+  if (owner.process->same_ticks) return true;
+  for (RecoveryNote& note : notes.recoveries) note.started = note.ended = 0;
+  for (WaitNote& note : notes.waits) note.began = note.last = note.ended = 0;
+  return true;
+}
+
+std::vector<ConnectionNotes> RegistryReader::Notes() {
+  return OfOwners<ConnectionNotes>(
+      [&](const Owner& owner, std::uint64_t record, std::vector<ConnectionNotes>& all) {
+        ConnectionNotes notes;
+        if (ReadNotes(owner, record, notes)) all.push_back(std::move(notes));
+      });
+}
+
 void RegistryReader::AddStats(std::uint64_t offset, LockStats& copy, DatabaseStats& sum) const {
   if (!ReadAt(offset, static_cast<void*>(&copy), sizeof copy)) return;
   for (std::size_t i = 0; i < kStatKinds; ++i) {

@@ -45,6 +45,8 @@ class RegistryReader {
   std::vector<BarrierView> Barriers();
   // Also of closed connections whose records have not been used again.
   std::vector<ConnectionEvents> Events();
+  // Likewise, of those that noted anything.
+  std::vector<ConnectionNotes> Notes();
   std::vector<DatabaseStats> Stats();
 
  private:
@@ -73,6 +75,7 @@ class RegistryReader {
   bool ReadBarrier(const Owner& owner, std::uint64_t record, BarrierView& barrier) const;
   bool ReadEvents(const Owner& owner, std::uint64_t record, EventRing& ring,
                   ConnectionEvents& events) const;
+  bool ReadNotes(const Owner& owner, std::uint64_t record, ConnectionNotes& notes) const;
   void AddStats(std::uint64_t offset, LockStats& copy, DatabaseStats& sum) const;
   RecordState ReadIdentity(const Owner& owner, std::uint64_t record, ConnectionView& view) const;
   ConnectionView Identified(const Owner& owner, const IdentityLayout<std::uint64_t>& words) const;

@@ -50,6 +50,15 @@ struct ConnectionEvents {
   std::vector<RecordedEvent> events;
 };
 
+// What one connection noted down.
+struct ConnectionNotes {
+  std::shared_ptr<const ProcessFacts> process;
+  ConnectionInfo info;
+  bool open = false;
+  std::vector<RecoveryNote> recoveries;  // oldest first
+  std::vector<WaitNote> waits;           // likewise
+};
+
 // Of one database in one process.
 struct DatabaseStats {
   std::shared_ptr<const ProcessFacts> process;

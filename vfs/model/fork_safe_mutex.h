@@ -6,12 +6,13 @@
 //
 //   1. kSettings       process-wide settings
 //   2. kTrackers       which statement tracker belongs to which database connection
-//   3. kBarrierTokens  the barriers by their tokens
-//   4. kRegistry       the sidecars, and which of their records are in use
-//   5. kLedger         the list of connections, their wal-index pointers, the totals
-//   6. kBarriers       what is told of barriers
-//   7. kDescriptors    the descriptors kept for looking
-//   8. kLog            where the log goes
+//   3. kRecoveries     the files that may be rolling a hot journal back
+//   4. kBarrierTokens  the barriers by their tokens
+//   5. kRegistry       the sidecars, and which of their records are in use
+//   6. kLedger         the list of connections, their wal-index pointers, the totals
+//   7. kBarriers       what is told of barriers
+//   8. kDescriptors    the descriptors kept for looking
+//   9. kLog            where the log goes
 //
 // None is held across a call into the VFS below or into SQLite.
 //
@@ -22,6 +23,7 @@ namespace lockscope {
 enum class LockRank {
   kSettings,
   kTrackers,
+  kRecoveries,
   kBarrierTokens,
   kRegistry,
   kLedger,

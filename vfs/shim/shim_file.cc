@@ -11,6 +11,7 @@
 #include "ledger/ledger.h"
 #include "logging/log.h"
 #include "shim/method_mirror.h"
+#include "shim/refusals.h"
 #include "shim/shim_vfs.h"
 #include "shim/sleep.h"
 
@@ -29,6 +30,7 @@ static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a S
 
 namespace {
 
+constexpr int kWriteOffset = ShmOffset(Resource::kWalWrite);
 constexpr int kCheckpointOffset = ShmOffset(Resource::kWalCheckpoint);
 constexpr int kRecoverOffset = ShmOffset(Resource::kWalRecover);
 constexpr int kReadZeroOffset = ShmOffset(Resource::kWalRead0);
@@ -71,6 +73,8 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   }
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
+  if (offset == kWriteOffset && IsStale()) [[unlikely]]
+    WriteLockOfStaleSnapshot(now);
   return SQLITE_OK;
 }
 
@@ -83,6 +87,9 @@ inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
     return RecordShmLock(offset, 1, flags, result, 0, now);
+  }
+  if (offset == kWriteOffset && current_tracker_ != nullptr) {
+    connection_->WroteIn(current_tracker_->statement_number());
   }
   const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
   if (idle && ModeOf(flags) == LockMode::kShared && current_tracker_ != nullptr) {
@@ -241,6 +248,8 @@ void ShimFile::Opened(const char* path) {
 int ShimFile::Close() noexcept {
   sqlite3* db = db_ != nullptr ? *db_ : nullptr;
   if (installed_tracker_) StatementTracker::MainFileClosing(tracker_, db);
+  ExclusiveEnds();
+  if (recovery_ != nullptr) RecoveryEnds(false);
   const int result = lower()->pMethods->xClose(lower());
   ledger::Ledger::Process().Close(*connection_);
   this->~ShimFile();
@@ -311,12 +320,18 @@ int ShimFile::Lock(int level) noexcept {
   const int result = lower()->pMethods->xLock(lower(), level);
   const Ticks now = ledger::Now();
   const auto wanted = static_cast<LockMode>(level);
+  const ledger::HeldBits before = connection_->held();
   if (result == SQLITE_OK) {
     connection_->DatabaseLocked(wanted, now, Context());
+    if (wanted == LockMode::kExclusive) ExclusiveGranted(before);
+    // Where EXCLUSIVE is never let go, what is written next tells that the rollback is over.
+    if (wanted == LockMode::kReserved && recovery_ != nullptr) ExclusiveEnds();
     return SQLITE_OK;
   }
-  connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, Context());
+  const CallContext context = Context();
+  connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, context);
   SleepsFor(*connection_);
+  AfterRefusal(context, now);
   return result;
 }
 
@@ -335,6 +350,8 @@ int ShimFile::Unlock(int level) noexcept {
   const int result = lower()->pMethods->xUnlock(lower(), level);
   const LockMode now_held = result == SQLITE_OK ? static_cast<LockMode>(level) : LevelBelow();
   connection_->DatabaseUnlocked(now_held, result, ledger::Now(), ContextWithoutText());
+  if (is_exclusive_ && now_held <= LockMode::kShared) [[unlikely]]
+    ExclusiveEnds();
   AfterUnlock();
   return result;
 }
@@ -402,12 +419,15 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
   if ((flags & SQLITE_SHM_UNLOCK) != 0) {
     connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText());
     if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
+    if (mode == LockMode::kExclusive && Covers(offset, count, kRecoverOffset)) WalRecoveryEnds();
     if (mode == LockMode::kShared) AfterUnlock();
     return result;
   }
   if (result != SQLITE_OK) {
-    connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, Context());
+    const CallContext context = Context();
+    connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, context);
     SleepsFor(*connection_);
+    AfterRefusal(context, now);
     return result;
   }
   if (mode == LockMode::kExclusive) {
@@ -419,7 +439,55 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
     }
   }
   connection_->ShmLocked(offset, count, mode, now, Context(), FactsFor(mode));
+  if (mode == LockMode::kExclusive) {
+    if (Covers(offset, count, kRecoverOffset)) WalRecoveryBegins();
+    if (offset == kWriteOffset && IsStale()) WriteLockOfStaleSnapshot(now);
+  }
   return SQLITE_OK;
+}
+
+// ---- refusals ----
+
+void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
+  const auto refused = connection_->refused();
+  // A barrier tells by itself what was in its way.
+  if (!refused || vfs_->for_barriers()) return;
+  const bool runs = context.statement != nullptr || !settings::CaptureSql(capture_sql_);
+  const auto sense =
+      SenseOf(*refused, connection_->held(), connection_->HasWrittenIn(context), runs);
+  if (!connection_->WaitBegins(sense, now)) return;
+  Explain(*refused, refused->to == LockMode::kReserved && connection_->Upgrades(context));
+}
+
+void ShimFile::Explain(const Event& event, bool upgrade) noexcept {
+  const RefusalExplainer explainer = CurrentRefusalExplainer();
+  if (explainer == nullptr) return;
+  ledger::RefusalCause cause;
+  const Refusal refusal{.connection = connection_->id(),
+                        .path = path_,
+                        .event = event,
+                        .held = connection_->held(),
+                        .upgrade = upgrade};
+  if (explainer(refusal, cause)) connection_->WaitExplained(cause);
+}
+
+// The write lock is there, and so is a snapshot that is older than the newest commit: SQLite finds
+// that out next, gives the lock back and answers SQLITE_BUSY_SNAPSHOT.
+inline bool ShimFile::IsStale() const noexcept {
+  if (wal_index_ == nullptr) return false;
+  const auto seen = connection_->snapshot();
+  return seen && (seen->max_frame != ReadShared32(wal_index_, format::kMxFrameOffset) ||
+                  seen->salts != ReadShared64(wal_index_, format::kSaltOffset));
+}
+
+void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
+  if (vfs_->for_barriers()) return;
+  connection_->SnapshotStale(now, Context());
+  Explain({.operation = Operation::kShmLock,
+           .resource = Resource::kWalWrite,
+           .to = LockMode::kExclusive,
+           .result = SQLITE_BUSY_SNAPSHOT},
+          true);
 }
 
 // The lock was granted below and is given back there first: SQLite, told BUSY, would never release

@@ -17,6 +17,7 @@
 
 #include "ledger/connection.h"
 #include "settings/settings.h"
+#include "shim/recovery.h"
 #include "shim/sqlite_api.h"
 #include "shim/statement_tracker.h"
 #include "shim/wal_reset_guard.h"
@@ -46,13 +47,20 @@ class ShimFile {
   ShimFile& operator=(const ShimFile&) = delete;
 
   // As small as it can be: SQLite reserves it three times a connection, for the journals too.
-  static constexpr int kLowerOffset = 112;
+  static constexpr int kLowerOffset = 128;
   sqlite3_file* lower() {
     return reinterpret_cast<sqlite3_file*>(reinterpret_cast<char*>(this) + kLowerOffset);
   }
 
   // The VFS below has opened lower(): takes over its methods. `path` is the name as SQLite gave it.
   void Opened(const char* path);
+  const char* path() const { return path_; }
+
+  // SQLite has opened an existing journal of that name for reading and writing: whose rollback
+  // begins by that, if anybody's.
+  static void JournalOpened(const char* name, sqlite3_file* journal) noexcept;
+  // A file of that name was deleted.
+  static void JournalDeleted(const char* name) noexcept;
 
  private:
   struct Methods;  // the trampolines that SQLite calls
@@ -86,6 +94,21 @@ class ShimFile {
   void LogGuard() const noexcept;
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
+  // A refusal was recorded.
+  void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
+  void Explain(const Event& event, bool upgrade) noexcept;
+  bool IsStale() const noexcept;
+  [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
+  // Recoveries: recovery.cc.
+  void ExclusiveGranted(const ledger::HeldBits& before) noexcept;
+  void ExclusiveEnds() noexcept;
+  void RollbackBegins(sqlite3_file* journal);
+  void WalRecoveryBegins() noexcept;
+  void WalRecoveryEnds() noexcept;
+  void Begin(ledger::Connection::RecoveryStart start, sqlite3_file* counted,
+             CountedFile::What what);
+  void RecoveryEnds(bool done) noexcept;
+  void LogRecovery(const char* what) const noexcept;
   void LearnConnection(void* argument) noexcept;
   int NameVfs(void* argument) noexcept;
   bool AnswerPragma(char** arguments, int& result) noexcept;
@@ -98,13 +121,15 @@ class ShimFile {
   const volatile std::uint8_t* wal_index_ = nullptr;
   bool capture_sql_;  // but for the word of the process
   bool installed_tracker_ = false;
+  bool is_exclusive_ = false;  // and in ExclusiveFiles
   WalResetGuard guard_;
 
   ShimVfs* vfs_;
   std::shared_ptr<StatementTracker> tracker_;
   std::unique_ptr<ledger::StatementText> found_;  // what the walk found
   settings::DatabaseSettings settings_;
-  const char* path_ = nullptr;  // SQLite's; lives as long as the file is open
+  std::unique_ptr<Recovery> recovery_;  // while one runs
+  const char* path_ = nullptr;          // SQLite's; lives as long as the file is open
 };
 static_assert(sizeof(ShimFile) <= ShimFile::kLowerOffset);
 

@@ -31,6 +31,9 @@ int ShimFile::FileControl(int operation, void* argument) noexcept {
       if (AnswerPragma(static_cast<char**>(argument), result)) return result;
       break;
     }
+    case SQLITE_FCNTL_SYNC:
+      if (recovery_ != nullptr) recovery_->restored = true;
+      break;
     case kFcntlConnection:
       *static_cast<std::uint64_t*>(argument) = connection_->id();
       return SQLITE_OK;

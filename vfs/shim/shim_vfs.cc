@@ -50,7 +50,9 @@ struct ShimVfs::Methods {
   }
   static int xDelete(sqlite3_vfs* vfs, const char* name, int sync_directory) {
     vfs = Base(vfs);
-    return vfs->xDelete(vfs, name, sync_directory);
+    const int result = vfs->xDelete(vfs, name, sync_directory);
+    if (result == SQLITE_OK) ShimFile::JournalDeleted(name);
+    return result;
   }
   static int xAccess(sqlite3_vfs* vfs, const char* name, int flags, int* result) {
     vfs = Base(vfs);
@@ -155,7 +157,11 @@ ShimVfs* ShimVfs::Ours(sqlite3_vfs* vfs) {
 
 int ShimVfs::Open(const char* name, sqlite3_file* file, int flags, int* out_flags) noexcept {
   if ((flags & SQLITE_OPEN_MAIN_DB) == 0 || name == nullptr) {
-    return base_->xOpen(base_, name, file, flags, out_flags);
+    const int result = base_->xOpen(base_, name, file, flags, out_flags);
+    constexpr int kAsked = SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    const bool existing = (flags & kAsked) == (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_READWRITE);
+    if (existing && result == SQLITE_OK) ShimFile::JournalOpened(name, file);
+    return result;
   }
   try {
     return OpenDatabase(name, file, flags, out_flags);

@@ -258,6 +258,17 @@ TEST_F(HoldLogTest, AnOldSnapshotIsToldWhenItEndsAndAYoungOneIsNot) {
                                        "(begin; )?select x from t")));
 }
 
+// In WAL mode SHARED is held until then.
+TEST_F(HoldLogTest, AConnectionThatClosesAfterALongTimeHeldNoSnapshot) {
+  Set("snapshot_warn_ms", "60");
+  {
+    Db idle(path_);
+    idle.Exec("select x from t");
+    usleep(100'000);
+  }
+  EXPECT_THAT(Logged(), IsEmpty());
+}
+
 TEST_F(HoldLogTest, OffItIsOffAtOnce) {
   Set("snapshot_warn_ms", "60");
   Db reader(path_);

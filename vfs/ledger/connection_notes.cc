@@ -1,0 +1,163 @@
+// What a connection notes down of its recoveries and waits, for those who look later.
+#include <algorithm>
+#include <string>
+
+#include "ledger/connection.h"
+#include "ledger/hold_watch.h"
+
+namespace lockscope::ledger {
+namespace {
+
+template <class Notes>
+auto& Newest(Notes& notes) {
+  const std::uint64_t written = std::max<std::uint64_t>(notes.words.written.Own(), 1);
+  return notes.words.notes[(written - 1) % notes.words.notes.size()];
+}
+
+std::string_view TextOf(const StatementText* statement) {
+  return statement != nullptr && statement->known() ? statement->text() : std::string_view();
+}
+
+bool SameRequest(const Event& a, const Event& b) {
+  return a.resource == b.resource && a.to == b.to && a.count == b.count;
+}
+
+}  // namespace
+
+// ---- recoveries ----
+
+void Connection::RecoveryBegan(const RecoveryStart& start, Ticks now) noexcept {
+  auto& notes = record().recoveries;
+  const Update update(notes.sequence);
+  notes.words.written.Add(1);
+  RecoveryNoteLayout<Word>& note = Newest(notes);
+  note.kind.Store(static_cast<std::uint64_t>(start.kind));
+  note.phase.Store(static_cast<std::uint64_t>(RecoveryPhase::kRunning));
+  note.started.Store(now);
+  note.ended.Store(0);
+  note.pages_total.Store(start.pages_total);
+  note.pages_done.Store(start.pages_done);
+  note.journal_bytes.Store(start.journal_bytes);
+  StoreText(note.super_journal, start.super_journal);
+  StoreText(note.sql, TextOf(start.statement));
+}
+
+Word& Connection::recovery_pages() noexcept { return Newest(record().recoveries).pages_done; }
+
+void Connection::RecoveryEnded(bool done, Ticks now) noexcept {
+  auto& notes = record().recoveries;
+  const Update update(notes.sequence);
+  RecoveryNoteLayout<Word>& note = Newest(notes);
+  note.phase.Store(
+      static_cast<std::uint64_t>(done ? RecoveryPhase::kDone : RecoveryPhase::kFailed));
+  note.ended.Store(now);
+}
+
+// ---- waits ----
+
+bool Connection::WaitBegins(Sense sense, Ticks now) noexcept {
+  const auto& words = record().slot.words;
+  const auto wanted = Event::Unpack(words.want.Own());
+  if (!wanted || sense == Sense::kSwallowed) return false;
+  auto& notes = record().waits;
+  if (waiting_is_noted_) {
+    // SQLite may have asked for something else in between, which is no end of the wait.
+    WaitNoteLayout<Word>& note = Newest(notes);
+    const auto noted = Event::Unpack(note.wanted.Own());
+    if (noted && SameRequest(*noted, *wanted)) {
+      const Update update(notes.sequence);
+      note.last.Store(now);
+      note.refusals.Add(1);
+      return false;
+    }
+    EndNote(WaitOutcome::kBusy, now);
+  }
+  const std::uint64_t refusals = words.want_refusals.Own();
+  if (sense == Sense::kBusyIfRepeated && refusals < 2) return false;
+  const Update update(notes.sequence);
+  notes.words.written.Add(1);
+  WaitNoteLayout<Word>& note = Newest(notes);
+  note.wanted.Store(wanted->Pack());
+  note.began.Store(words.want_since.Own());
+  note.last.Store(now);
+  note.ended.Store(0);
+  note.refusals.Store(refusals);
+  note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kNone));
+  note.reason.Store(static_cast<std::uint64_t>(Reason::kUnknown));
+  note.blocker_pid.Store(0);
+  note.blocker_connection.Store(0);
+  note.blocker_sql.bytes.Store(0);
+  note.explanation.bytes.Store(0);
+  CopyWantSql(note);
+  waiting_is_noted_ = true;
+  return true;
+}
+
+// The statement's text stands in the slot already. REQUIRES: an Update of the notes is under way.
+void Connection::CopyWantSql(WaitNoteLayout<Word>& note) noexcept {
+  const auto index = static_cast<std::size_t>(SqlSlot::kWant);
+  const std::size_t bytes = record().slot.words.sql_bytes[index].Own();
+  const std::size_t kept = std::min(bytes, note.sql.words.size() * 8);
+  for (std::size_t word = 0; word * 8 < kept; ++word) {
+    note.sql.words[word].Store(record().slot.sql[index][word].Own());
+  }
+  note.sql.bytes.Store(kept);
+}
+
+void Connection::WaitExplained(const RefusalCause& cause) noexcept {
+  auto& notes = record().waits;
+  const Update update(notes.sequence);
+  WaitNoteLayout<Word>& note = Newest(notes);
+  note.reason.Store(static_cast<std::uint64_t>(cause.reason));
+  note.blocker_pid.Store(cause.blocker_pid ? static_cast<std::uint64_t>(*cause.blocker_pid) + 1
+                                           : 0);
+  note.blocker_connection.Store(cause.blocker_connection);
+  StoreText(note.blocker_sql, cause.blocker_sql);
+  StoreText(note.explanation, cause.explanation);
+}
+
+void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
+  if (waiting_is_noted_) EndNote(WaitOutcome::kBusy, now);
+  constexpr int kBusySnapshot = 517;  // SQLITE_BUSY_SNAPSHOT
+  auto& notes = record().waits;
+  const Update update(notes.sequence);
+  notes.words.written.Add(1);
+  WaitNoteLayout<Word>& note = Newest(notes);
+  note.wanted.Store(Event{.operation = Operation::kShmLock,
+                          .resource = Resource::kWalWrite,
+                          .to = LockMode::kExclusive,
+                          .result = kBusySnapshot}
+                        .Pack());
+  for (Word* at : {&note.began, &note.last, &note.ended}) at->Store(now);
+  note.refusals.Store(1);
+  note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kBusy));
+  note.reason.Store(static_cast<std::uint64_t>(Reason::kSnapshotStale));
+  note.blocker_pid.Store(0);
+  note.blocker_connection.Store(0);
+  note.blocker_sql.bytes.Store(0);
+  StoreText(note.explanation, "");
+  StoreText(note.sql, TextOf(context.statement));
+}
+
+// REQUIRES: waiting_is_noted_.
+void Connection::EndNote(WaitOutcome outcome, Ticks now) noexcept {
+  waiting_is_noted_ = false;
+  auto& notes = record().waits;
+  WaitNoteLayout<Word>& note = Newest(notes);
+  {
+    const Update update(notes.sequence);
+    note.outcome.Store(static_cast<std::uint64_t>(outcome));
+    // Given up right after the last refusal, as far as anybody can tell.
+    note.ended.Store(outcome == WaitOutcome::kBusy ? note.last.Own() : now);
+  }
+  const Ticks ended = note.ended.Own();
+  const Ticks began = note.began.Own();
+  WaitEnded(id(), ended > began ? ended - began : 0);
+}
+
+bool Connection::Upgrades(const CallContext& context) const noexcept {
+  return held().database >= LockMode::kShared && context.statement_number != 0 &&
+         read_statement_ != 0 && read_statement_ != context.statement_number;
+}
+
+}  // namespace lockscope::ledger

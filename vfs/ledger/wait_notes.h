@@ -1,0 +1,85 @@
+// WaitNotes: the last waits of one connection that SQLITE_BUSY began, as its record tells of them.
+//
+// One note a wait, from the first refusal over all of SQLite's retries. Written by the connection
+// inside an Update of its sequence.
+//
+//   words   field       what it holds
+//   1       written     how many were begun in all; number N (from 0) is notes[N % kWaitNotes]
+//   of each:
+//   1       wanted      the refused request, packed as an Event
+//   3       began, last, ended   ticks of the first refusal, of the last one, of the end; 0: not
+//   yet 1       refusals 1       outcome     WaitOutcome 1       reason      Reason, as of the
+//   first refusal 1       blocker_pid         pid + 1; 0: not known, or several 1
+//   blocker_connection  its number in its process; 0: not known 1 + 32  sql         of who waits,
+//   cut at 256 bytes; empty: not known 1 + 32  blocker_sql         likewise 1 + 64  explanation a
+//   sentence, cut at 512 bytes
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ledger/clock.h"
+#include "ledger/published.h"
+#include "model/event.h"
+#include "model/reason.h"
+
+namespace lockscope::ledger {
+
+enum class WaitOutcome : std::uint8_t {
+  kNone,      // it goes on, or the connection has done nothing since
+  kBusy,      // it was given up: SQLITE_BUSY went to the application
+  kAcquired,  // the request was granted in the end
+};
+
+inline constexpr std::size_t kWaitNotes = 8;
+
+template <class W>
+struct WaitNoteLayout {
+  W wanted;
+  W began;
+  W last;
+  W ended;
+  W refusals;
+  W outcome;
+  W reason;
+  W blocker_pid;
+  W blocker_connection;
+  TextLayout<W, 32> sql;
+  TextLayout<W, 32> blocker_sql;
+  TextLayout<W, 64> explanation;
+};
+
+template <class W>
+struct WaitNotesLayout {
+  W written;
+  std::array<WaitNoteLayout<W>, kWaitNotes> notes;
+};
+
+// Why, and who: what whoever looks into a refusal finds out.
+struct RefusalCause {
+  Reason reason = Reason::kUnknown;
+  std::optional<std::int64_t> blocker_pid{};  // null: not known, or several
+  std::uint64_t blocker_connection = 0;       // 0: not known
+  std::string blocker_sql{};                  // empty: not known
+  std::string explanation{};
+};
+
+struct WaitNote {
+  Event wanted{};
+  Ticks began = 0;
+  Ticks last = 0;
+  Ticks ended = 0;
+  std::uint64_t refusals = 0;
+  WaitOutcome outcome = WaitOutcome::kNone;
+  std::string sql{};
+  RefusalCause cause{};
+};
+
+WaitNote WaitOf(const WaitNoteLayout<std::uint64_t>& copy);
+// Oldest first. What no connection writes, which only a hostile source has, is left out.
+std::vector<WaitNote> WaitsOf(const WaitNotesLayout<std::uint64_t>& copy);
+
+}  // namespace lockscope::ledger
