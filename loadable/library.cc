@@ -5,6 +5,8 @@
 
 #include "functions.h"
 #include "insight/lock_log.h"
+#include "insight/refusal_look.h"
+#include "ledger/refusal.h"
 #include "ledger/registry.h"
 #include "pragmas.h"
 #include "shim/shim_vfs.h"
@@ -14,6 +16,7 @@ using lockscope::Status;
 
 extern "C" int lockscope_register(const char* base_vfs, const char* name, int make_default) {
   try {
+    lockscope::ledger::SetRefusalExplainer(lockscope::insight::LookAtRefusal);
     lockscope::shim::SetPragmaHandler(lockscope::loadable::AnswerPragma);
     lockscope::ledger::SetHostSqlite({sqlite3_libversion(), sqlite3_sourceid()});
     const Status status = lockscope::shim::Register(base_vfs, name, make_default != 0);

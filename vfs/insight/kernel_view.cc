@@ -359,13 +359,14 @@ class KernelLook {
 }  // namespace
 
 void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
-                    const kernel::OpenFiles& open_files) {
+                    const kernel::OpenFiles& open_files, Patience patience) {
   std::vector<KernelLook> looks;
   looks.reserve(databases.size());
   for (Database& database : databases) looks.emplace_back(database, pid, open_files);
   // A process may be between a lock call and its record: that is over in a moment.
   constexpr std::array<long, 4> kPausesUs = {0, 500, 2000, 5000};
   for (const long pause_us : kPausesUs) {
+    if (pause_us > 0 && patience == Patience::kNone) return;
     if (pause_us > 0) Pause(pause_us);
     for (KernelLook& look : looks) look.Begin();
     const auto locks = kernel::ReadProcLocks();

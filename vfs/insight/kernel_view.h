@@ -19,6 +19,6 @@ KernelHolder OwnUnexplained(const Database& database, std::int64_t pid);
 // only where the two do not fit together. Locks that it leaves out, because their owner is outside
 // our pid namespace, are found by asking (F_OFD_GETLK). REQUIRES: own_unexplained is read.
 void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
-                    const kernel::OpenFiles& open_files);
+                    const kernel::OpenFiles& open_files, Patience patience);
 
 }  // namespace lockscope::insight

@@ -121,12 +121,13 @@ void ReadOwnLocks(Database& database) {
   }
 }
 
-void ReadOwn(Database& database, std::int64_t pid) {
+void ReadOwn(Database& database, std::int64_t pid, Patience patience) {
   constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
   const auto belongs = Belongs(database.path, database.id);
   ledger::Ledger& ledger = ledger::Ledger::Process();
   std::optional<KernelHolder> unexplained;
   for (const long pause_us : kPausesUs) {
+    if (pause_us > 0 && patience == Patience::kNone) break;
     if (pause_us > 0) Pause(pause_us);
     const std::uint64_t closings = ledger.Closings();
     database.slots_before.clear();
@@ -352,7 +353,7 @@ ledger::ClockAnchor OldestAnchor(const std::vector<Database>& databases,
 
 }  // namespace
 
-Look Look::At(const std::vector<std::string>& paths) {
+Look Look::At(const std::vector<std::string>& paths, Patience patience) {
   ledger::PrepareClock();
   Look look;
   const OpenFiles before = OpenFiles::Scan();
@@ -366,10 +367,10 @@ Look Look::At(const std::vector<std::string>& paths) {
   // Descriptors that reading has opened count from here on.
   const OpenFiles open_files = OpenFiles::Scan();
   for (Database& database : look.databases_) {
-    ReadOwn(database, look.pid_);
+    ReadOwn(database, look.pid_, patience);
     ReadWalState(database, open_files);
   }
-  ReadKernelView(look.databases_, look.pid_, open_files);
+  ReadKernelView(look.databases_, look.pid_, open_files, patience);
   // Ages are told as of the end of the look, so that nothing recorded meanwhile lies in the future.
   look.now_ = ledger::ClockAnchor::Take();
   look.timeline_ = ledger::Timeline(OldestAnchor(look.databases_, look.now_), look.now_);

@@ -115,10 +115,14 @@ struct Database {
 // Whether the kernel knows every lock of these connections.
 bool NothingIsLost(const Database& database, const std::vector<ledger::ConnectionView>& views);
 
+// Whether a look that caught somebody between a lock call and its record looks again, some
+// milliseconds later. Without, what such a moment leaves open stays so.
+enum class Patience { kUsual, kNone };
+
 class Look {
  public:
   // At the files of these absolute paths, symbolic links resolved.
-  static Look At(const std::vector<std::string>& paths);
+  static Look At(const std::vector<std::string>& paths, Patience patience = Patience::kUsual);
 
   const std::vector<Database>& databases() const { return databases_; }
   const ledger::Timeline& timeline() const { return timeline_; }

@@ -10,6 +10,7 @@
 #include "insight/recovery_table.h"
 #include "insight/snapshots.h"
 #include "insight/table_parts.h"
+#include "insight/waits.h"
 #include "ledger/registry.h"
 #include "settings/settings.h"
 
@@ -216,6 +217,7 @@ constexpr std::array kTables = {Table{"connections", kConnectionColumns, Connect
                                 Table{"wal", kWalColumns, WalRows},
                                 Table{"barriers", kBarrierColumns, BarrierRows},
                                 Table{"blockers", kBlockerColumns, BlockerRows},
+                                Table{"waits", kWaitColumns, WaitRows},
                                 Table{"recoveries", kRecoveryColumns, RecoveryRows},
                                 Table{"events", kEventColumns, EventRows},
                                 Table{"stats", kStatColumns, StatRows}};

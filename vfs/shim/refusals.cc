@@ -1,14 +1,10 @@
 #include "shim/refusals.h"
 
-#include <atomic>
-
 namespace lockscope::shim {
 namespace {
 
 using ledger::HeldBits;
 using Sense = ledger::Connection::Sense;
-
-constinit std::atomic<RefusalExplainer> g_explainer{nullptr};
 
 bool HasSnapshot(const HeldBits& held) { return (held.shm_shared >> kShmReadOffset) != 0; }
 
@@ -43,14 +39,6 @@ Sense SenseOf(const Event& refused, const HeldBits& held, bool wrote_now, bool r
   if (refused.resource != Resource::kDatabase) return SenseOfShm(refused, held, wrote_now);
   const bool closes = refused.to == LockMode::kExclusive && held.wal_open && !runs;
   return closes ? Sense::kSwallowed : Sense::kBusy;
-}
-
-void SetRefusalExplainer(RefusalExplainer explainer) noexcept {
-  g_explainer.store(explainer, std::memory_order_release);
-}
-
-RefusalExplainer CurrentRefusalExplainer() noexcept {
-  return g_explainer.load(std::memory_order_acquire);
 }
 
 }  // namespace lockscope::shim

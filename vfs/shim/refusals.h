@@ -1,4 +1,4 @@
-// What a refusal means to the application, and who is asked why.
+// What a refusal means to the application.
 //
 // SQLite asks for many locks that it can do without. To the application a refusal is a BUSY only
 // where this table says so:
@@ -27,7 +27,6 @@
 #include <cstdint>
 
 #include "ledger/connection.h"
-#include "ledger/wait_notes.h"
 
 namespace lockscope::shim {
 
@@ -35,20 +34,5 @@ namespace lockscope::shim {
 // connection runs, or it is not known.
 ledger::Connection::Sense SenseOf(const Event& refused, const ledger::HeldBits& held,
                                   bool wrote_now, bool runs);
-
-// A refusal that begins a wait, or SQLITE_BUSY_SNAPSHOT.
-struct Refusal {
-  std::uint64_t connection = 0;
-  const char* path = nullptr;
-  Event event;
-  ledger::HeldBits held;
-  bool upgrade = false;  // it began with reading
-};
-
-// Finds out who is in the way, bounded in time. False where it did not look. Called by the thread
-// that was refused, no mutex held, inside a call of SQLite.
-using RefusalExplainer = bool (*)(const Refusal& refusal, ledger::RefusalCause& cause) noexcept;
-void SetRefusalExplainer(RefusalExplainer explainer) noexcept;
-RefusalExplainer CurrentRefusalExplainer() noexcept;
 
 }  // namespace lockscope::shim

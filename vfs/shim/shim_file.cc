@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "ledger/ledger.h"
+#include "ledger/refusal.h"
 #include "logging/log.h"
 #include "shim/method_mirror.h"
 #include "shim/refusals.h"
@@ -460,14 +461,14 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
 }
 
 void ShimFile::Explain(const Event& event, bool upgrade) noexcept {
-  const RefusalExplainer explainer = CurrentRefusalExplainer();
+  const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;
-  const Refusal refusal{.connection = connection_->id(),
-                        .path = path_,
-                        .event = event,
-                        .held = connection_->held(),
-                        .upgrade = upgrade};
+  const ledger::Refusal refusal{.connection = connection_->id(),
+                                .path = path_,
+                                .event = event,
+                                .held = connection_->held(),
+                                .upgrade = upgrade};
   if (explainer(refusal, cause)) connection_->WaitExplained(cause);
 }
 

@@ -1,0 +1,279 @@
+#include "insight/reasons.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "insight/blockers.h"
+#include "insight/comparison.h"
+#include "insight/connections.h"
+#include "insight/recoveries.h"
+#include "insight/summary.h"
+
+namespace lockscope::insight {
+namespace {
+
+constexpr std::uint16_t kBusySnapshot = 517;  // SQLITE_BUSY_SNAPSHOT
+constexpr std::size_t kNamedAtMost = 4;
+
+bool IsVacuum(const LockFacts& lock) {
+  if (!lock.sql) return false;
+  constexpr std::string_view kWord = "vacuum";
+  const std::string text = OneLine(*lock.sql);
+  return text.size() >= kWord.size() &&
+         std::equal(kWord.begin(), kWord.end(), text.begin(),
+                    [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+}
+
+bool OfBarrier(const LockFacts& lock) { return lock.view != nullptr && lock.view->info.barrier; }
+
+class Explainer {
+ public:
+  Explainer(const Look& look, const Database& database, const RefusedRequest& request)
+      : look_(look), database_(database), request_(request), locks_(CollectLocks(look, database)) {}
+
+  Explanation Run() {
+    if (request_.wanted.result == kBusySnapshot) return Stale();
+    FindBlockers();
+    if (blockers_.empty()) {
+      return {.reason = Reason::kUnknown,
+              .who = "nobody holds a lock that is in the way any more",
+              .advice = "Waiting helps: set a busy timeout."};
+    }
+    const Reason reason = ReasonOfAll();
+    return {.reason = reason,
+            .blockers = blockers_,
+            .who = Who() + Recovery(reason) + WaitsFor(reason),
+            .advice = Advice(reason)};
+  }
+
+ private:
+  // ---- who ----
+
+  bool IsAsker(const LockFacts& lock) const {
+    return lock.view != nullptr && lock.view->process == nullptr && request_.connection &&
+           lock.view->info.id == *request_.connection;
+  }
+
+  void FindBlockers() {
+    for (const LockFacts& lock : locks_) {
+      if (!lock.granted || IsAsker(lock)) continue;
+      if (lock.verified == false && !(lock.view != nullptr && lock.view->process == nullptr)) {
+        continue;  // lost: in the way of its own process alone
+      }
+      for (int i = 0; i < request_.wanted.count; ++i) {
+        const auto resource = static_cast<Resource>(static_cast<int>(request_.wanted.resource) + i);
+        if (!Refuses({lock.resource, lock.mode}, {resource, request_.wanted.to})) continue;
+        Add(lock);
+      }
+    }
+  }
+
+  // One lock of each: of the database's the strongest says most.
+  void Add(const LockFacts& lock) {
+    const auto same = std::find_if(blockers_.begin(), blockers_.end(), [&](const LockFacts& known) {
+      return WhoOf(known) == WhoOf(lock);
+    });
+    if (same == blockers_.end()) {
+      blockers_.push_back(lock);
+    } else if (lock.mode > same->mode) {
+      *same = lock;
+    }
+  }
+
+  bool AlsoHolds(const LockFacts& of, Resource resource) const {
+    return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
+      return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
+             WhoOf(lock) == WhoOf(of);
+    });
+  }
+
+  // ---- why ----
+
+  // Of several in the way each may have a reason of its own: then none is the reason.
+  Reason ReasonOfAll() const {
+    const Reason first = ReasonOfOne(blockers_.front());
+    const bool same = std::all_of(blockers_.begin(), blockers_.end(), [&](const LockFacts& lock) {
+      return ReasonOfOne(lock) == first;
+    });
+    if (same) return first;
+    // A recovery lets nobody in, whoever else is there.
+    for (const LockFacts& lock : blockers_) {
+      const Reason reason = ReasonOfOne(lock);
+      if (reason == Reason::kHotJournalRecovery || reason == Reason::kWalRecovery) return reason;
+    }
+    return Reason::kUnknown;
+  }
+
+  Reason ReasonOfOne(const LockFacts& lock) const {
+    if (OfBarrier(lock)) return Reason::kBarrier;
+    if (lock.resource == Resource::kDatabase) return ReasonOnDatabase(lock);
+    if (IsReadSlot(lock.resource)) {
+      return lock.mode == LockMode::kShared ? Reason::kReaders : Reason::kUnknown;
+    }
+    if (AlsoHolds(lock, Resource::kWalRecover)) return Reason::kWalRecovery;
+    if (lock.resource == Resource::kWalCheckpoint) return Reason::kCheckpoint;
+    if (AlsoHolds(lock, Resource::kWalCheckpoint)) {
+      // Of a process the kernel tells the sum of its connections: it may be a writer beside a
+      // checkpoint.
+      return lock.view != nullptr ? Reason::kCheckpoint : Reason::kUnknown;
+    }
+    return IsVacuum(lock) ? Reason::kExclusive : Reason::kWriter;
+  }
+
+  Reason ReasonOnDatabase(const LockFacts& lock) const {
+    switch (lock.mode) {
+      case LockMode::kShared:
+        return Reason::kReaders;
+      case LockMode::kReserved:
+        return request_.upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
+      case LockMode::kPending:
+        return ReasonOfPending(lock);
+      default:
+        return ReasonOfExclusive(lock);
+    }
+  }
+
+  Reason ReasonOfPending(const LockFacts& lock) const {
+    if (database_.wal_mode) return Reason::kExclusive;
+    if (!HoldsReserved(database_, lock) && database_.journal.content_may_be_hot) {
+      return Reason::kHotJournalRecovery;
+    }
+    if (request_.wanted.to == LockMode::kShared) return Reason::kPendingWriter;
+    return request_.upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
+  }
+
+  // A transaction that has EXCLUSIVE, to commit, because its cache is full or because it asked for
+  // it, has a journal once it has changed anything. Without, nothing is being written: exclusive
+  // locking mode, a vacuum that still reads, BEGIN EXCLUSIVE.
+  Reason ReasonOfExclusive(const LockFacts& lock) const {
+    if (IsRollingBack(database_, lock)) return Reason::kHotJournalRecovery;
+    if (database_.wal_mode || IsVacuum(lock)) return Reason::kExclusive;
+    if (!database_.journal.content_may_be_hot) return Reason::kExclusive;
+    return lock.view != nullptr ? Reason::kWriter : Reason::kUnknown;
+  }
+
+  Explanation Stale() const {
+    return {.reason = Reason::kSnapshotStale,
+            .who =
+                "another connection has committed since this transaction began to read, so it "
+                "cannot write",
+            .advice =
+                "Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where "
+                "a transaction is going to write."};
+  }
+
+  // ---- in words ----
+
+  std::string Who() const {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(blockers_.size(), kNamedAtMost); ++i) {
+      const LockFacts& lock = blockers_[i];
+      text += (i == 0 ? "" : "; ") + DescribeHolder(look_, lock);
+      const std::string age = DescribeAge(look_, lock);
+      text +=
+          (age.empty() ? " holds " : " has held ") + LockInWords(lock.resource, lock.mode) + age;
+      if (lock.sql) text += ": " + OneLine(*lock.sql);
+    }
+    if (blockers_.size() > kNamedAtMost) {
+      text += "; and " + std::to_string(blockers_.size() - kNamedAtMost) + " more";
+    }
+    return text;
+  }
+
+  std::string Recovery(Reason reason) const {
+    if (reason != Reason::kHotJournalRecovery && reason != Reason::kWalRecovery) return {};
+    std::string text = reason == Reason::kWalRecovery ? ". It recovers the WAL"
+                                                      : ". It rolls a crashed transaction back";
+    for (const SeenRecovery& recovery : CollectRecoveries(look_, database_)) {
+      if (recovery.state != SeenRecovery::State::kRunning) continue;
+      if (const std::string progress = DescribeProgress(recovery); !progress.empty()) {
+        text += ", " + progress + " so far";
+      }
+      break;
+    }
+    return text;
+  }
+
+  // PENDING is in the way only as long as readers are in its way.
+  std::string WaitsFor(Reason reason) const {
+    if (reason != Reason::kPendingWriter) return {};
+    std::string text;
+    std::size_t count = 0;
+    for (const LockFacts& lock : locks_) {
+      const bool reads = lock.granted && lock.resource == Resource::kDatabase &&
+                         lock.mode == LockMode::kShared && !IsAsker(lock);
+      if (!reads || ++count > kNamedAtMost) continue;
+      text += (count == 1 ? "" : ", ") + DescribeHolder(look_, lock);
+    }
+    if (count > kNamedAtMost) text += " and " + std::to_string(count - kNamedAtMost) + " more";
+    return text.empty() ? std::string() : ". It waits for the readers to end: " + text;
+  }
+
+  std::string Advice(Reason reason) const {
+    switch (reason) {
+      case Reason::kWriter:
+        return request_.upgrade ? "Waiting does not help a transaction that began with reading: "
+                                  "ROLLBACK, and begin again with BEGIN IMMEDIATE."
+                                : "Waiting helps: set a busy timeout.";
+      case Reason::kPendingWriter:
+        return "Waiting helps once those readers are done: end their transactions.";
+      case Reason::kReaders:
+        return "Waiting helps once they are done: end their transactions, reset their statements.";
+      case Reason::kExclusive:
+        return "Waiting helps if it is a vacuum or a transaction; exclusive locking mode ends when "
+               "that connection closes, or with PRAGMA locking_mode=NORMAL and the next read "
+               "there.";
+      case Reason::kHotJournalRecovery:
+      case Reason::kWalRecovery:
+        return "Waiting helps: it is over in a moment.";
+      case Reason::kCheckpoint:
+        return "Waiting helps once it is done; one that waits for readers goes on when they end.";
+      case Reason::kUpgradeDeadlock:
+        return "Waiting does not help: each waits for the other. ROLLBACK here, and begin "
+               "transactions that are going to write with BEGIN IMMEDIATE.";
+      case Reason::kBarrier:
+        return "Waiting helps once the backup is done.";
+      case Reason::kSnapshotStale:
+      case Reason::kUnknown:
+        break;
+    }
+    return "Waiting may help: set a busy timeout.";
+  }
+
+  const Look& look_;
+  const Database& database_;
+  const RefusedRequest& request_;
+  const std::vector<LockFacts> locks_;
+  std::vector<LockFacts> blockers_;
+};
+
+}  // namespace
+
+std::string Explanation::Text() const { return advice.empty() ? who : who + ". " + advice; }
+
+std::string LockInWords(Resource resource, LockMode mode) {
+  switch (resource) {
+    case Resource::kDatabase:
+      return Name(mode);
+    case Resource::kWalWrite:
+      return "the WAL write lock";
+    case Resource::kWalCheckpoint:
+      return "the checkpoint lock";
+    case Resource::kWalRecover:
+      return "the WAL's recovery lock";
+    case Resource::kWalOpen:
+      return "the wal-index open";
+    default:
+      break;
+  }
+  const int slot = ShmOffset(resource) - kShmReadOffset;
+  const std::string name = "read slot " + std::to_string(slot);
+  return mode == LockMode::kExclusive ? name + " exclusively" : name;
+}
+
+Explanation ExplainRefusal(const Look& look, const Database& database,
+                           const RefusedRequest& request) {
+  return Explainer(look, database, request).Run();
+}
+
+}  // namespace lockscope::insight

@@ -1,0 +1,43 @@
+// Why a request is refused: the rules by which one of the contract's reasons is given to it. Where
+// more than one could be true, it is `unknown`, and the explanation says what is known.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "insight/locks.h"
+#include "insight/look.h"
+#include "model/event.h"
+#include "model/reason.h"
+
+namespace lockscope::insight {
+
+// A request that was refused, or would be.
+struct RefusedRequest {
+  std::optional<std::uint64_t> connection{};  // of this process; null: nobody's yet
+  Event wanted{};                             // resource, count, mode and SQLite's result
+  LockMode database = LockMode::kNone;        // what the asker holds on the database
+  bool has_reserved = false;                  // RESERVED among it
+  bool upgrade = false;                       // it began with reading
+};
+
+struct Explanation {
+  Reason reason = Reason::kUnknown;
+  std::vector<LockFacts> blockers{};  // of each in the way the lock that is
+  // "pid 4711 (ruby import.rb) has held the WAL write lock for 12.4 s: INSERT INTO …"
+  std::string who{};
+  // "Waiting helps: set a busy timeout."
+  std::string advice{};
+
+  std::string Text() const;  // both
+};
+
+Explanation ExplainRefusal(const Look& look, const Database& database,
+                           const RefusedRequest& request);
+
+// "the WAL write lock", "RESERVED"
+std::string LockInWords(Resource resource, LockMode mode);
+
+}  // namespace lockscope::insight

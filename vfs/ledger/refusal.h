@@ -1,0 +1,29 @@
+// Refusal: what is asked about, in the moment in which a wait begins.
+//
+// Whoever can find out who is in the way lies above the ledger, and is asked through a pointer.
+#pragma once
+
+#include <cstdint>
+
+#include "ledger/connection_slot.h"
+#include "ledger/wait_notes.h"
+#include "model/event.h"
+
+namespace lockscope::ledger {
+
+// A refusal that begins a wait, or SQLITE_BUSY_SNAPSHOT.
+struct Refusal {
+  std::uint64_t connection = 0;
+  const char* path = nullptr;
+  Event event;
+  HeldBits held;
+  bool upgrade = false;  // it began with reading
+};
+
+// Finds out who is in the way, bounded in time. False where it did not look. Called by the thread
+// that was refused, inside a call of SQLite; no mutex is held.
+using RefusalExplainer = bool (*)(const Refusal& refusal, RefusalCause& cause) noexcept;
+void SetRefusalExplainer(RefusalExplainer explainer) noexcept;
+RefusalExplainer CurrentRefusalExplainer() noexcept;
+
+}  // namespace lockscope::ledger
