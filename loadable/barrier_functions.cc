@@ -9,6 +9,7 @@
 #include "barrier/barriers.h"
 #include "barrier/manifest.h"
 #include "function_call.h"
+#include "interrupt_probe.h"
 #include "kernel/descriptors.h"
 #include "shim/shim_vfs.h"
 #include "targets.h"
@@ -29,24 +30,6 @@ struct Words {
   std::string schemas;  // empty: every file database
   milliseconds max_hold{0};
 };
-
-bool IsDefault(sqlite3_value* value) {
-  return sqlite3_value_type(value) == SQLITE_TEXT && sqlite3_value_bytes(value) == 0;
-}
-
-Status TimeArgument(sqlite3_value* value, const char* what, milliseconds& time) {
-  if (IsDefault(value)) return {};
-  const int type = sqlite3_value_numeric_type(value);
-  const double number = sqlite3_value_double(value);
-  constexpr double kMost = 1e12;  // thirty years
-  if ((type != SQLITE_INTEGER && type != SQLITE_FLOAT) || !(number >= 0) || number > kMost) {
-    return {SQLITE_MISUSE, std::string(what) + " is not a number of milliseconds from 0 on"};
-  }
-  const auto whole = static_cast<std::int64_t>(number);
-  // Upwards: 0 means something else than a little.
-  time = milliseconds(static_cast<double>(whole) < number ? whole + 1 : whole);
-  return {};
-}
 
 Status KindArgument(sqlite3_value* value, Kind& kind) {
   if (IsDefault(value)) return {};
@@ -237,22 +220,6 @@ Result<std::vector<Member>> MembersOf(sqlite3* db, const Words& words) {
 }
 
 // ---- functions ----
-
-// sqlite3_interrupt() is noticed by a statement that runs: there is no other way before 3.41. This
-// one needs no schema and takes no lock.
-class InterruptProbe {
- public:
-  explicit InterruptProbe(sqlite3* db) : statement_(Prepare(db, "PRAGMA busy_timeout")) {}
-  bool Interrupted() {
-    if (statement_ == nullptr) return false;
-    const bool interrupted = sqlite3_step(statement_.get()) == SQLITE_INTERRUPT;
-    sqlite3_reset(statement_.get());
-    return interrupted;
-  }
-
- private:
-  Statement statement_;
-};
 
 Status Acquire(sqlite3_context* context, int count, sqlite3_value** arguments) {
   sqlite3* db = sqlite3_context_db_handle(context);

@@ -1,6 +1,7 @@
 // What lockscope's SQL functions share: their arguments, their answers, their errors.
 #pragma once
 
+#include <chrono>
 #include <new>
 #include <optional>
 #include <string>
@@ -26,6 +27,12 @@ inline void Answer(sqlite3_context* context, const std::optional<std::string>& t
 
 // The argument as text; SQLITE_MISUSE for NULL.
 Result<std::string> TextArgument(sqlite3_value* value, const char* what);
+
+// '' stands for the default of an argument.
+bool IsDefault(sqlite3_value* value);
+
+// Milliseconds, from 0 on; SQLITE_MISUSE for anything else. Leaves `time` as it is for ''.
+Status TimeArgument(sqlite3_value* value, const char* what, std::chrono::milliseconds& time);
 
 using Body = Status (*)(sqlite3_context*, int count, sqlite3_value** arguments);
 

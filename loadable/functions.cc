@@ -5,26 +5,18 @@
 #include <string>
 
 #include "barrier_functions.h"
+#include "diagnosis_functions.h"
 #include "function_call.h"
 #include "insight/lock_log.h"
 #include "insight/table.h"
 #include "ledger/registry.h"
-#include "logging/log.h"
 #include "lockscope.h"
+#include "logging/log.h"
 #include "settings/settings.h"
 #include "shim/shim_file.h"
 #include "sql_tables.h"
 
 namespace lockscope::loadable {
-
-Result<std::string> TextArgument(sqlite3_value* value, const char* what) {
-  if (sqlite3_value_type(value) == SQLITE_NULL) {
-    return Status{SQLITE_MISUSE, std::string(what) + " is NULL"};
-  }
-  const auto* text = reinterpret_cast<const char*>(sqlite3_value_text(value));
-  if (text == nullptr) throw std::bad_alloc();
-  return std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(value)));
-}
 
 namespace {
 
@@ -112,6 +104,7 @@ int RegisterFunctions(sqlite3* db) {
                                                   function.call, nullptr, nullptr, nullptr);
     if (result != SQLITE_OK) return result;
   }
+  if (const int result = RegisterDiagnosisFunctions(db); result != SQLITE_OK) return result;
   return RegisterBarrierFunctions(db);
 }
 

@@ -194,9 +194,8 @@ class Connection {
   // ---- waits ----
   // What a refusal means for the application.
   enum class Sense {
-    kBusy,            // it waits, or gets SQLITE_BUSY
-    kBusyIfRepeated,  // only where the same is asked for again
-    kSwallowed,       // SQLite goes another way
+    kBusy,       // it waits, or gets SQLITE_BUSY
+    kSwallowed,  // SQLite goes another way
   };
   // Of the refusal that was recorded last. True where a wait begins with it, whose cause is asked
   // for then.

@@ -72,16 +72,14 @@ bool Connection::WaitBegins(Sense sense, Ticks now) noexcept {
     }
     EndNote(WaitOutcome::kBusy, now);
   }
-  const std::uint64_t refusals = words.want_refusals.Own();
-  if (sense == Sense::kBusyIfRepeated && refusals < 2) return false;
   const Update update(notes.sequence);
   notes.words.written.Add(1);
   WaitNoteLayout<Word>& note = Newest(notes);
   note.wanted.Store(wanted->Pack());
-  note.began.Store(words.want_since.Own());
+  note.began.Store(now);
   note.last.Store(now);
   note.ended.Store(0);
-  note.refusals.Store(refusals);
+  note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kNone));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kUnknown));
   note.blocker_pid.Store(0);

@@ -15,8 +15,8 @@ bool HasExclusive(const HeldBits& held, Resource resource) {
 Sense SenseOfShm(const Event& refused, const HeldBits& held, bool wrote_now) {
   const bool checkpoints = HasExclusive(held, Resource::kWalCheckpoint);
   if (IsReadSlot(refused.resource)) {
-    const bool exclusive = refused.to == LockMode::kExclusive;
-    return exclusive && checkpoints ? Sense::kBusyIfRepeated : Sense::kSwallowed;
+    const bool waits = checkpoints && HasExclusive(held, Resource::kWalWrite);
+    return refused.to == LockMode::kExclusive && waits ? Sense::kBusy : Sense::kSwallowed;
   }
   switch (refused.resource) {
     case Resource::kWalWrite:

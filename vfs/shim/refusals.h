@@ -12,8 +12,9 @@
 //   a read slot, shared                         another slot, or again (SQLITE_PROTOCOL in the end)
 //   a read slot, exclusive, of a reader         another slot
 //   slots 1-4, exclusive, of a writer           no new WAL yet
-//   slots, exclusive, under the checkpoint lock PASSIVE goes on without; the others call the busy
-//                                               handler and ask again: BUSY where that is seen
+//   slots, exclusive, under the checkpoint lock BUSY for FULL, RESTART and TRUNCATE, which hold the
+//   write
+//                                               lock too; PASSIVE goes on without
 //   write lock, with a snapshot                 BUSY, after the busy handler at the begin of a
 //   transaction write lock, under the checkpoint lock       BUSY for FULL, RESTART and TRUNCATE
 //   write lock, without either                  tries to recover the wal-index: what follows tells

@@ -229,8 +229,9 @@ ShimFile::ShimFile(ShimVfs& vfs, ledger::Connection& connection,
       vfs_(&vfs),
       settings_(settings) {}
 
-void ShimFile::Opened(const char* path) {
+void ShimFile::Opened(const char* path, bool read_only) {
   path_ = path;
+  read_only_ = read_only;
   const std::string lower_name = LowerVfsName(lower(), vfs_->base()->zName);
   const std::string_view bottom = std::string_view(lower_name).substr(lower_name.rfind('/') + 1);
   ledger::Ledger::Process().Opened(*connection_,
@@ -318,7 +319,7 @@ Ticks Since(Ticks begun, Ticks now) { return begun == 0 ? ledger::kNotMeasured :
 int ShimFile::Lock(int level) noexcept {
   const Connection::Calling calling(*connection_, {.count = 1});
   const Ticks begun = RetryBegins();
-  const int result = lower()->pMethods->xLock(lower(), level);
+  const int result = LockBelow(level);
   const Ticks now = ledger::Now();
   const auto wanted = static_cast<LockMode>(level);
   const ledger::HeldBits before = connection_->held();
@@ -334,6 +335,33 @@ int ShimFile::Lock(int level) noexcept {
   SleepsFor(*connection_);
   AfterRefusal(context, now);
   return result;
+}
+
+inline int ShimFile::LockBelow(int level) noexcept {
+  if (level == SQLITE_LOCK_SHARED) {
+    const std::uint32_t most_ms = settings::RecoveryWaitMs(settings_);
+    if (most_ms != 0) [[unlikely]]
+      return LockSharedPatiently(most_ms);
+  }
+  return lower()->pMethods->xLock(lower(), level);
+}
+
+int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
+  // Held already, it keeps recoverers out: no time to wait.
+  if (connection_->held().database == LockMode::kNone && !vfs_->for_barriers()) {
+    try {
+      if (patience_ == nullptr) patience_ = std::make_unique<RecoveryPatience>(path_, read_only_);
+      while (true) {
+        patience_->Await(*vfs_->base(), ContextWithoutText().statement_number,
+                         std::chrono::milliseconds(most_ms));
+        const int result = lower()->pMethods->xLock(lower(), SQLITE_LOCK_SHARED);
+        if ((result & 0xff) != SQLITE_BUSY || !patience_->MayRetry()) return result;
+      }
+    } catch (const std::bad_alloc&) {
+      // As SQLite has it.
+    }
+  }
+  return lower()->pMethods->xLock(lower(), SQLITE_LOCK_SHARED);
 }
 
 // After a refusal, PENDING may have stayed behind: the VFS below knows.
@@ -357,7 +385,18 @@ int ShimFile::Unlock(int level) noexcept {
   return result;
 }
 
+bool ShimFile::StepsBack() noexcept try {
+  if (!patience_->MustStepBack()) return false;
+  connection_->ReservedChecked(false, SQLITE_BUSY, ledger::Now());
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
 int ShimFile::CheckReservedLock(int* reserved) noexcept {
+  if (patience_ != nullptr && settings::RecoveryWaitMs(settings_) != 0) [[unlikely]] {
+    if (StepsBack()) return SQLITE_BUSY;
+  }
   const int result = lower()->pMethods->xCheckReservedLock(lower(), reserved);
   connection_->ReservedChecked(result == SQLITE_OK && *reserved != 0, result, ledger::Now());
   return result;

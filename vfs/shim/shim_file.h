@@ -18,6 +18,7 @@
 #include "ledger/connection.h"
 #include "settings/settings.h"
 #include "shim/recovery.h"
+#include "shim/recovery_patience.h"
 #include "shim/sqlite_api.h"
 #include "shim/statement_tracker.h"
 #include "shim/wal_reset_guard.h"
@@ -53,7 +54,7 @@ class ShimFile {
   }
 
   // The VFS below has opened lower(): takes over its methods. `path` is the name as SQLite gave it.
-  void Opened(const char* path);
+  void Opened(const char* path, bool read_only);
   const char* path() const { return path_; }
 
   // SQLite has opened an existing journal of that name for reading and writing: whose rollback
@@ -68,7 +69,10 @@ class ShimFile {
 
   int Close() noexcept;
   int Lock(int level) noexcept;
+  int LockBelow(int level) noexcept;
+  int LockSharedPatiently(std::uint32_t most_ms) noexcept;
   int Unlock(int level) noexcept;
+  bool StepsBack() noexcept;
   int CheckReservedLock(int* result) noexcept;
   int FileControl(int operation, void* argument) noexcept;
   int ShmMap(int region, int bytes, int extend, void volatile** page) noexcept;
@@ -122,14 +126,16 @@ class ShimFile {
   bool capture_sql_;  // but for the word of the process
   bool installed_tracker_ = false;
   bool is_exclusive_ = false;  // and in ExclusiveFiles
+  bool read_only_ = false;
   WalResetGuard guard_;
 
   ShimVfs* vfs_;
   std::shared_ptr<StatementTracker> tracker_;
   std::unique_ptr<ledger::StatementText> found_;  // what the walk found
   settings::DatabaseSettings settings_;
-  std::unique_ptr<Recovery> recovery_;  // while one runs
-  const char* path_ = nullptr;          // SQLite's; lives as long as the file is open
+  std::unique_ptr<Recovery> recovery_;          // while one runs
+  std::unique_ptr<RecoveryPatience> patience_;  // where recovery_wait_ms was ever set
+  const char* path_ = nullptr;                  // SQLite's; lives as long as the file is open
 };
 static_assert(sizeof(ShimFile) <= ShimFile::kLowerOffset);
 

@@ -223,9 +223,11 @@ int ShimVfs::OpenDatabase(const char* name, sqlite3_file* file, int flags, int* 
   Opening opening(file, *connection);
   auto* shim = new (static_cast<void*>(file)) ShimFile(*this, *connection, settings);
   opening.Constructed(shim);
-  const int result = base_->xOpen(base_, name, shim->lower(), flags, out_flags);
+  int got = flags;  // as far as the VFS below says
+  const int result = base_->xOpen(base_, name, shim->lower(), flags, &got);
   if (result != SQLITE_OK) return result;
-  shim->Opened(name);
+  if (out_flags != nullptr) *out_flags = got;
+  shim->Opened(name, (got & SQLITE_OPEN_READONLY) != 0);
   opening.Done();
   return SQLITE_OK;
 }

@@ -1,0 +1,100 @@
+#include "insight/why_busy.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "insight/reasons.h"
+#include "insight/recoveries.h"
+#include "insight/summary.h"
+#include "insight/waits.h"
+
+namespace lockscope::insight {
+namespace {
+
+constexpr std::int64_t kLongAgoMs = 2000;
+
+bool IsOwn(const Asker& asker, const SeenWait& wait, const Look& look) {
+  return wait.teller.pid == look.pid() &&
+         std::count(asker.connections.begin(), asker.connections.end(), wait.connection) > 0;
+}
+
+struct LastBusy {
+  const Database* database = nullptr;
+  SeenWait wait;
+};
+
+std::optional<LastBusy> FindLastBusy(const Look& look, const Asker& asker) {
+  std::optional<LastBusy> last;
+  for (const Database& database : look.databases()) {
+    for (const SeenWait& wait : CollectWaits(look, database)) {
+      if (!IsOwn(asker, wait, look) || wait.outcome == ledger::WaitOutcome::kAcquired) continue;
+      if (!last || wait.note.began > last->wait.note.began) last = {&database, wait};
+      break;  // newest first
+    }
+  }
+  return last;
+}
+
+std::string With(Reason reason, const std::string& text) {
+  return std::string(Name(reason)) + ": " + text;
+}
+
+// As it was found then; where the same one is in the way still, as it is now.
+std::string Tell(const Look& look, const LastBusy& last) {
+  const ledger::WaitNote& note = last.wait.note;
+  const ledger::RefusalCause& cause = note.cause;
+  const Explanation now = ExplainRefusal(look, *last.database,
+                                         {.connection = last.wait.connection,
+                                          .wanted = note.wanted,
+                                          .upgrade = cause.reason == Reason::kUpgradeDeadlock});
+  const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
+                     now.blockers.front().pid == cause.blocker_pid;
+  if (still) return With(now.reason, now.Text());
+  std::string text =
+      With(cause.reason, cause.explanation.empty() ? "it could not be told who was in the way"
+                                                   : cause.explanation);
+  const auto age_ms = look.AgeMs(note.last);
+  if (age_ms.value_or(0) > kLongAgoMs) text += " That was " + HumanDuration(*age_ms) + " ago.";
+  return text;
+}
+
+// What a statement that begins now would meet.
+std::optional<Explanation> InTheWayNow(const Look& look, const Database& database,
+                                       const Asker& asker) {
+  RefusedRequest request;
+  for (const ledger::ConnectionView& view : database.own) {
+    const auto& own = asker.connections;
+    if (std::count(own.begin(), own.end(), view.info.id) > 0) request.connection = view.info.id;
+  }
+  const Event reads{.resource = Resource::kDatabase, .to = LockMode::kShared};
+  const Event writes = database.wal_mode
+                           ? Event{.resource = Resource::kWalWrite, .to = LockMode::kExclusive}
+                           : Event{.resource = Resource::kDatabase, .to = LockMode::kReserved};
+  const Event recovers{.resource = Resource::kWalRecover, .to = LockMode::kShared};
+  for (const Event& wanted : {reads, recovers, writes}) {
+    request.wanted = wanted;
+    Explanation found = ExplainRefusal(look, database, request);
+    if (!found.blockers.empty()) return found;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string WhyBusy(const Look& look, const Asker& asker) {
+  if (const auto last = FindLastBusy(look, asker)) return Tell(look, *last);
+  for (const Database& database : look.databases()) {
+    if (const auto found = InTheWayNow(look, database, asker)) {
+      return With(found->reason, found->Text());
+    }
+    if (HasHotJournal(look, database)) {
+      return "hot journal: a writer of " + database.path +
+             " died in mid-transaction. Whoever reads it next, with permission to write, rolls it "
+             "back; a read-only connection gets SQLITE_READONLY_ROLLBACK until then.";
+    }
+  }
+  return "nothing: no lock is in the way now, and this connection was not refused one that it did "
+         "not get in the end";
+}
+
+}  // namespace lockscope::insight
