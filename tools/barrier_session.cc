@@ -10,7 +10,6 @@
 #include "insight/summary.h"
 #include "kernel/descriptors.h"
 #include "lockscope.h"
-#include "time_span.h"
 
 namespace lockscope::tools {
 namespace {
@@ -19,22 +18,6 @@ using barrier::Kind;
 using std::chrono::milliseconds;
 
 // ---- options ----
-
-void AddTimeSpan(CLI::App& command, const char* name, milliseconds& span, const char* help) {
-  command
-      .add_option_function<std::string>(
-          name,
-          [name, &span](const std::string& text) {
-            const auto parsed = ParseTimeSpan(text);
-            if (!parsed) {
-              throw CLI::ValidationError(name, "'" + text + "' is no time: 300ms, 5s, 2m, 1h; " +
-                                                   "a bare number is seconds");
-            }
-            span = *parsed;
-          },
-          help)
-      ->type_name("T");
-}
 
 // ---- the databases ----
 

@@ -1,5 +1,7 @@
 #include "command.h"
 
+#include "time_span.h"
+
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -75,6 +77,23 @@ insight::Look LookAt(const Databases& databases) {
     Complain("/proc/locks cannot be read: of other processes only what they publish is seen");
   }
   return insight::Look::At(databases.Paths());
+}
+
+void AddTimeSpan(CLI::App& command, const char* name, std::chrono::milliseconds& span,
+                 const char* help) {
+  command
+      .add_option_function<std::string>(
+          name,
+          [name, &span](const std::string& text) {
+            const auto parsed = ParseTimeSpan(text);
+            if (!parsed) {
+              throw CLI::ValidationError(name, "'" + text + "' is no time: 300ms, 5s, 2m, 1h; " +
+                                                   "a bare number is seconds");
+            }
+            span = *parsed;
+          },
+          help)
+      ->type_name("T");
 }
 
 }  // namespace lockscope::tools

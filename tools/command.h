@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -37,10 +38,17 @@ void AddBarriers(CLI::App& app, Action& action);
 void AddBlockers(CLI::App& app, Action& action);
 void AddEvents(CLI::App& app, Action& action);
 void AddStats(CLI::App& app, Action& action);
+void AddWaits(CLI::App& app, Action& action);
+void AddRecoveries(CLI::App& app, Action& action);
+void AddWaitRecovery(CLI::App& app, Action& action);
 void AddShell(CLI::App& app, Action& action);
 void AddExec(CLI::App& app, Action& action);
 void AddCopy(CLI::App& app, Action& action);
 void AddHold(CLI::App& app, Action& action);
+
+// An option whose value is a span of time; anything else is a usage error.
+void AddTimeSpan(CLI::App& command, const char* name, std::chrono::milliseconds& span,
+                 const char* help);
 
 // One line on stderr: "lockscope: " and the text, made Visible.
 void Complain(std::string_view text);

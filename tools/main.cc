@@ -62,8 +62,11 @@ int Main(int argc, char** argv) {
   AddWhy(app, action);
   AddBarriers(app, action);
   AddBlockers(app, action);
+  AddWaits(app, action);
+  AddRecoveries(app, action);
   AddEvents(app, action);
   AddStats(app, action);
+  AddWaitRecovery(app, action);
   AddShell(app, action);
   AddExec(app, action);
   AddCopy(app, action);

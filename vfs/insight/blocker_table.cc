@@ -41,7 +41,7 @@ Row PairColumns(const Look& look, const Block& block) {
                LockName(block.wants.resource, block.wants.mode), Maybe(blocker.pid),
                ConnectionNumber(blocker), Maybe(look.ProcessName(blocker.pid, blocker.view)),
                LockName(blocker.resource, blocker.mode), Maybe(look.AgeMs(blocker.since)),
-               Maybe(blocker.sql), Text(block.advice));
+               Maybe(blocker.sql), Text(block.advice), Text(Name(block.reason)));
 }
 
 }  // namespace

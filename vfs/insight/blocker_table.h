@@ -24,7 +24,8 @@ inline constexpr std::array kBlockerColumns = {Column{"database", "TEXT"},
                                                Column{"holds", "TEXT"},
                                                Column{"held_ms", "INTEGER"},
                                                Column{"blocker_sql", "TEXT"},
-                                               Column{"advice", "TEXT"}};
+                                               Column{"advice", "TEXT"},
+                                               Column{"reason", "TEXT"}};
 
 // Over all databases: those that wait first, longest wait first.
 Rows BlockerRows(const Look& look, const Asker& asker);

@@ -6,6 +6,7 @@
 
 #include "insight/comparison.h"
 #include "insight/connections.h"
+#include "insight/reasons.h"
 #include "insight/snapshots.h"
 
 namespace lockscope::insight {
@@ -165,7 +166,8 @@ class Collector {
                        .waiter = std::move(waiter),
                        .wants = wants,
                        .blocker = held,
-                       .advice = AdviceFor(held, wants)});
+                       .advice = AdviceFor(held, wants),
+                       .reason = Reasons(database_, locks_).Of(held, wants.mode)});
   }
 
   // ---- advice ----

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "insight/locks.h"
+#include "model/reason.h"
 
 namespace lockscope::insight {
 
@@ -38,6 +39,7 @@ struct Block {
   LockRequest wants{};
   LockFacts blocker{};  // the lock in the way
   std::string advice;   // what helps
+  Reason reason = Reason::kUnknown;
 };
 
 // The pairs of one database, now. Nobody is in his own way; two connections of one process may be

@@ -74,10 +74,47 @@ void LogHold(const LongHold& hold) {
                                    HumanDuration(held_ms) + sql + " -- against " + waiters);
 }
 
+void LogWait(std::uint64_t connection) {
+  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
+  for (const ledger::ConnectionNotes& notes : ledger::Ledger::Process().Notes({})) {
+    if (!notes.open || notes.info.id != connection || notes.waits.empty()) continue;
+    const ledger::WaitNote& note = notes.waits.back();
+    const ledger::Ticks waited = note.ended > note.began ? note.ended - note.began : 0;
+    const auto waited_ms = static_cast<std::int64_t>(timeline.DurationNs(waited) / 1'000'000);
+    if (waited_ms < settings::WaitLogMs()) return;
+    const bool acquired = note.outcome == ledger::WaitOutcome::kAcquired;
+    std::string text = "connection " + std::to_string(connection) + " to " + notes.info.path +
+                       (acquired ? " waited " : " gave up after ") + HumanDuration(waited_ms) +
+                       " for " + note.wanted.ResourceName() + " " + Name(note.wanted.to) + ", " +
+                       WithCommas(note.refusals) + " refusals";
+    if (!note.sql.empty()) text += ": " + OneLine(note.sql);
+    text += std::string(" -- ") + Name(note.cause.reason);
+    if (!note.cause.explanation.empty()) text += ": " + OneLine(note.cause.explanation);
+    logging::Write(Level::kWarn, text);
+    return;
+  }
+}
+
+void OnLongWait(std::uint64_t connection) noexcept try {
+  LogWait(connection);
+} catch (const std::exception&) {
+  // A line less.
+}
+
 void OnLongHold(const LongHold& hold) noexcept try {
   LogHold(hold);
 } catch (const std::exception&) {
   // A line less.
+}
+
+// The rate of the ticks is known better when the process is older: a little less is watched for,
+// and measured exactly then.
+ledger::Ticks AtLeast(std::uint64_t ms) {
+  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
+  constexpr ledger::Ticks kSample = ledger::Ticks{1} << 32;
+  const std::uint64_t sample_ns = std::max<std::uint64_t>(timeline.DurationNs(kSample), 1);
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<ledger::Ticks>(static_cast<Wide>(ms) * 900'000 * kSample / sample_ns);
 }
 
 }  // namespace
@@ -85,17 +122,13 @@ void OnLongHold(const LongHold& hold) noexcept try {
 void FollowLogSettings() noexcept {
   if (!logging::Enabled(Level::kWarn)) {
     ledger::WatchHolds(ledger::kNobodyWatches, OnLongHold);
+    ledger::WatchWaits(ledger::kNobodyWatches, OnLongWait);
     return;
   }
-  // The rate of the ticks is known better when the process is older: a little less is watched for,
-  // and measured exactly then.
-  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
-  const std::uint64_t ms = std::min(settings::WaitLogMs(), settings::SnapshotWarnMs());
-  constexpr ledger::Ticks kSample = ledger::Ticks{1} << 32;
-  const std::uint64_t sample_ns = std::max<std::uint64_t>(timeline.DurationNs(kSample), 1);
-  __extension__ using Wide = unsigned __int128;
-  const Wide ticks = static_cast<Wide>(ms) * 900'000 * kSample / sample_ns;
-  ledger::WatchHolds(static_cast<ledger::Ticks>(ticks), OnLongHold);
+  const std::uint64_t wait_ms = settings::WaitLogMs();
+  ledger::WatchHolds(AtLeast(std::min<std::uint64_t>(wait_ms, settings::SnapshotWarnMs())),
+                     OnLongHold);
+  ledger::WatchWaits(AtLeast(wait_ms), OnLongWait);
 }
 
 }  // namespace lockscope::insight

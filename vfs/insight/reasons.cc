@@ -26,10 +26,75 @@ bool IsVacuum(const LockFacts& lock) {
 
 bool OfBarrier(const LockFacts& lock) { return lock.view != nullptr && lock.view->info.barrier; }
 
+}  // namespace
+
+// ---- the rules ----
+
+bool Reasons::AlsoHolds(const LockFacts& of, Resource resource) const {
+  return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
+    return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
+           WhoOf(lock) == WhoOf(of);
+  });
+}
+
+Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
+  if (OfBarrier(lock)) return Reason::kBarrier;
+  if (lock.resource == Resource::kDatabase) return OnDatabase(lock, wanted, upgrade);
+  if (IsReadSlot(lock.resource)) {
+    return lock.mode == LockMode::kShared ? Reason::kReaders : Reason::kUnknown;
+  }
+  if (AlsoHolds(lock, Resource::kWalRecover)) return Reason::kWalRecovery;
+  if (lock.resource == Resource::kWalCheckpoint) return Reason::kCheckpoint;
+  if (AlsoHolds(lock, Resource::kWalCheckpoint)) {
+    // Of a process the kernel tells the sum of its connections: it may be a writer beside a
+    // checkpoint.
+    return lock.view != nullptr ? Reason::kCheckpoint : Reason::kUnknown;
+  }
+  return IsVacuum(lock) ? Reason::kExclusive : Reason::kWriter;
+}
+
+Reason Reasons::OnDatabase(const LockFacts& lock, LockMode wanted, bool upgrade) const {
+  switch (lock.mode) {
+    case LockMode::kShared:
+      return Reason::kReaders;
+    case LockMode::kReserved:
+      return upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
+    case LockMode::kPending:
+      return OfPending(lock, wanted, upgrade);
+    default:
+      return OfExclusive(lock);
+  }
+}
+
+Reason Reasons::OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) const {
+  if (database_.wal_mode) return Reason::kExclusive;
+  if (!HoldsReserved(database_, lock) && database_.journal.content_may_be_hot) {
+    return Reason::kHotJournalRecovery;
+  }
+  if (wanted == LockMode::kShared) return Reason::kPendingWriter;
+  return upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
+}
+
+// A transaction that has EXCLUSIVE, to commit, because its cache is full or because it asked for
+// it, has a journal once it has changed anything. Without, nothing is being written: exclusive
+// locking mode, a vacuum that still reads, BEGIN EXCLUSIVE.
+Reason Reasons::OfExclusive(const LockFacts& lock) const {
+  if (IsRollingBack(database_, lock)) return Reason::kHotJournalRecovery;
+  if (database_.wal_mode || IsVacuum(lock)) return Reason::kExclusive;
+  if (!database_.journal.content_may_be_hot) return Reason::kExclusive;
+  return lock.view != nullptr ? Reason::kWriter : Reason::kUnknown;
+}
+
+namespace {
+
 class Explainer {
  public:
   Explainer(const Look& look, const Database& database, const RefusedRequest& request)
-      : look_(look), database_(database), request_(request), locks_(CollectLocks(look, database)) {}
+      : look_(look),
+        database_(database),
+        request_(request),
+        locks_(CollectLocks(look, database)),
+        reasons_(database, locks_) {}
 
   Explanation Run() {
     if (request_.wanted.result == kBusySnapshot) return Stale();
@@ -80,76 +145,24 @@ class Explainer {
     }
   }
 
-  bool AlsoHolds(const LockFacts& of, Resource resource) const {
-    return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
-      return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
-             WhoOf(lock) == WhoOf(of);
-    });
-  }
-
   // ---- why ----
+
+  Reason Of(const LockFacts& blocker) const {
+    return reasons_.Of(blocker, request_.wanted.to, request_.upgrade);
+  }
 
   // Of several in the way each may have a reason of its own: then none is the reason.
   Reason ReasonOfAll() const {
-    const Reason first = ReasonOfOne(blockers_.front());
-    const bool same = std::all_of(blockers_.begin(), blockers_.end(), [&](const LockFacts& lock) {
-      return ReasonOfOne(lock) == first;
-    });
+    const Reason first = Of(blockers_.front());
+    const bool same = std::all_of(blockers_.begin(), blockers_.end(),
+                                  [&](const LockFacts& lock) { return Of(lock) == first; });
     if (same) return first;
     // A recovery lets nobody in, whoever else is there.
     for (const LockFacts& lock : blockers_) {
-      const Reason reason = ReasonOfOne(lock);
+      const Reason reason = Of(lock);
       if (reason == Reason::kHotJournalRecovery || reason == Reason::kWalRecovery) return reason;
     }
     return Reason::kUnknown;
-  }
-
-  Reason ReasonOfOne(const LockFacts& lock) const {
-    if (OfBarrier(lock)) return Reason::kBarrier;
-    if (lock.resource == Resource::kDatabase) return ReasonOnDatabase(lock);
-    if (IsReadSlot(lock.resource)) {
-      return lock.mode == LockMode::kShared ? Reason::kReaders : Reason::kUnknown;
-    }
-    if (AlsoHolds(lock, Resource::kWalRecover)) return Reason::kWalRecovery;
-    if (lock.resource == Resource::kWalCheckpoint) return Reason::kCheckpoint;
-    if (AlsoHolds(lock, Resource::kWalCheckpoint)) {
-      // Of a process the kernel tells the sum of its connections: it may be a writer beside a
-      // checkpoint.
-      return lock.view != nullptr ? Reason::kCheckpoint : Reason::kUnknown;
-    }
-    return IsVacuum(lock) ? Reason::kExclusive : Reason::kWriter;
-  }
-
-  Reason ReasonOnDatabase(const LockFacts& lock) const {
-    switch (lock.mode) {
-      case LockMode::kShared:
-        return Reason::kReaders;
-      case LockMode::kReserved:
-        return request_.upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
-      case LockMode::kPending:
-        return ReasonOfPending(lock);
-      default:
-        return ReasonOfExclusive(lock);
-    }
-  }
-
-  Reason ReasonOfPending(const LockFacts& lock) const {
-    if (database_.wal_mode) return Reason::kExclusive;
-    if (!HoldsReserved(database_, lock) && database_.journal.content_may_be_hot) {
-      return Reason::kHotJournalRecovery;
-    }
-    if (request_.wanted.to == LockMode::kShared) return Reason::kPendingWriter;
-    return request_.upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
-  }
-
-  // A transaction that has EXCLUSIVE, to commit, because its cache is full or because it asked for
-  // it, has a journal once it has changed anything. Without, nothing is being written: exclusive
-  // locking mode, a vacuum that still reads, BEGIN EXCLUSIVE.
-  Reason ReasonOfExclusive(const LockFacts& lock) const {
-    if (IsRollingBack(database_, lock)) return Reason::kHotJournalRecovery;
-    if (database_.wal_mode || IsVacuum(lock)) return Reason::kExclusive;
-    if (!database_.journal.content_may_be_hot) return Reason::kExclusive;
-    return lock.view != nullptr ? Reason::kWriter : Reason::kUnknown;
   }
 
   Explanation Stale() const {
@@ -244,6 +257,7 @@ class Explainer {
   const Database& database_;
   const RefusedRequest& request_;
   const std::vector<LockFacts> locks_;
+  const Reasons reasons_;
   std::vector<LockFacts> blockers_;
 };
 

@@ -14,12 +14,31 @@
 
 namespace lockscope::insight {
 
+// The rules, over the locks of one database.
+class Reasons {
+ public:
+  // Both must outlive it.
+  Reasons(const Database& database, const std::vector<LockFacts>& locks)
+      : database_(database), locks_(locks) {}
+
+  // Why `blocker`, which is in the way, keeps one from a lock of mode `wanted`. `upgrade`: one that
+  // wants to write in a transaction that began with reading.
+  Reason Of(const LockFacts& blocker, LockMode wanted, bool upgrade = false) const;
+
+ private:
+  Reason OnDatabase(const LockFacts& lock, LockMode wanted, bool upgrade) const;
+  Reason OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) const;
+  Reason OfExclusive(const LockFacts& lock) const;
+  bool AlsoHolds(const LockFacts& of, Resource resource) const;
+
+  const Database& database_;
+  const std::vector<LockFacts>& locks_;
+};
+
 // A request that was refused, or would be.
 struct RefusedRequest {
   std::optional<std::uint64_t> connection{};  // of this process; null: nobody's yet
   Event wanted{};                             // resource, count, mode and SQLite's result
-  LockMode database = LockMode::kNone;        // what the asker holds on the database
-  bool has_reserved = false;                  // RESERVED among it
   bool upgrade = false;                       // it began with reading
 };
 

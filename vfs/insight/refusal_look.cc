@@ -36,11 +36,8 @@ void UseTime(std::int64_t begun, std::int64_t ended) {
 
 void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const Look look = Look::At({refusal.path}, Patience::kNone);
-  const RefusedRequest request{.connection = refusal.connection,
-                               .wanted = refusal.event,
-                               .database = refusal.held.database,
-                               .has_reserved = refusal.held.Holds(LockMode::kReserved),
-                               .upgrade = refusal.upgrade};
+  const RefusedRequest request{
+      .connection = refusal.connection, .wanted = refusal.event, .upgrade = refusal.upgrade};
   const Explanation found = ExplainRefusal(look, look.databases().front(), request);
   cause.reason = found.reason;
   cause.explanation = found.Text();
