@@ -22,7 +22,7 @@ namespace {
 // Two processes need not run the same lockscope. Whoever has to change a number below raises
 // kRegistryVersion too: then neither reads the other's sidecar.
 
-static_assert(kRegistryVersion == 1);
+static_assert(kRegistryVersion == 2);
 static_assert(kRegistryPage == 4096);
 static_assert(kBlockRecords == 8);
 static_assert(kBlocksMax == 1024);
@@ -93,13 +93,13 @@ static_assert(offsetof(ConnectionRecord, slot) == 192);
 static_assert(offsetof(ConnectionRecord, ring) == 5568);
 static_assert(offsetof(ConnectionRecord, stats) == 17920);
 static_assert(offsetof(ConnectionRecord, barrier) == 40960);
-static_assert(sizeof(ConnectionRecord) == 43328);
+static_assert(sizeof(ConnectionRecord) == 54656);
 
 static_assert(offsetof(RegistryBlock, page) == 0);
 static_assert(offsetof(RegistryBlock, closed) == 4096);
 static_assert(offsetof(RegistryBlock, records) == kFirstRecord && kFirstRecord == 27136);
-static_assert(kBlockBytes == 376832 && kBlockBytes % kRegistryPage == 0);
-static_assert(BlockOffset(0) == 4096 && BlockOffset(2) == 4096 + 2 * 376832);
+static_assert(kBlockBytes == 466944 && kBlockBytes % kRegistryPage == 0);
+static_assert(BlockOffset(0) == 4096 && BlockOffset(2) == 4096 + 2 * 466944);
 
 std::uint64_t WordAt(const void* memory, std::size_t offset) {
   std::uint64_t word = 0;

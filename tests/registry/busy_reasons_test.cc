@@ -1,0 +1,491 @@
+// Every SQLITE_BUSY explained: situations made real by processes, with lockscope in whoever is in
+// the way and without. Groups:
+//   situations  the reason, who, and with which SQL; where it cannot be told, `unknown`
+//   waits       one row a wait, over SQLite's retries, and how it ended
+//   swallowed   refusals that SQLite does without: no row
+//   why         lockscope_why(), of the connection that asks
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "barrier/hosted.h"
+#include "registry/seen.h"
+#include "support/actor.h"
+#include "support/database.h"
+#include "support/temp_dir.h"
+
+namespace lockscope::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr int kBusyRecovery = 261;
+constexpr int kBusySnapshot = 517;
+
+enum class In { kPlain, kLockscope };  // the process that is in the way
+
+std::unique_ptr<Actor> NewProcess(In in) {
+  if (in == In::kLockscope) return std::make_unique<HostProcess>();
+  return std::make_unique<Actor>();
+}
+
+void Commit(Actor& actor, const std::string& name) {
+  actor.Exec(name, "update t set v = v + 1 where id = 1");
+}
+
+std::string NameOf(const ::testing::TestParamInfo<In>& of) {
+  return of.param == In::kPlain ? "WithoutLockscope" : "WithLockscope";
+}
+
+class ReasonTest : public ::testing::TestWithParam<In> {
+ protected:
+  ReasonTest() : blocker_(NewProcess(GetParam())) {}
+
+  void Make(const std::string& journal_mode) {
+    CreateDatabase(db_, {.journal_mode = journal_mode});
+  }
+  void OpenAsker() {
+    asker_.Open("c", db_);
+    asker_.Exec("c", "select count(*) from t");
+  }
+  void OpenBlocker() {
+    blocker_->Open("c", db_);
+    blocker_->Exec("c", "select count(*) from t");
+  }
+  Actor& blocker() { return *blocker_; }
+
+  // The newest wait of the asker.
+  Json Wait() {
+    const Json rows = OfPid(SeenHere("waits", db_), asker_.pid());
+    EXPECT_FALSE(rows.empty());
+    return rows.empty() ? Json::object() : rows.at(0);
+  }
+  std::size_t Waits() { return OfPid(SeenHere("waits", db_), asker_.pid()).size(); }
+
+  // `sql` of the blocker counts where it has lockscope.
+  void ExpectBlocker(const Json& wait, const std::string& reason, const std::string& sql) {
+    SCOPED_TRACE(wait.dump(2));
+    EXPECT_EQ(wait.value("reason", ""), reason);
+    EXPECT_EQ(wait.at("blocker_pid"), blocker().pid());
+    EXPECT_THAT(wait.value("explanation", ""),
+                HasSubstr("pid " + std::to_string(blocker().pid()) + " ("));
+    if (GetParam() == In::kLockscope) {
+      EXPECT_TRUE(wait.at("blocker_connection").is_number());
+      EXPECT_EQ(wait.at("blocker_sql"), sql.empty() ? Json() : Json(sql));
+    } else {
+      EXPECT_TRUE(wait.at("blocker_connection").is_null());
+      EXPECT_TRUE(wait.at("blocker_sql").is_null());
+    }
+  }
+
+  TempDir dir_;
+  const std::string db_ = dir_ / "a.db";
+  HostProcess asker_;
+
+ private:
+  const std::unique_ptr<Actor> blocker_;
+};
+
+INSTANTIATE_TEST_SUITE_P(InTheWay, ReasonTest, ::testing::Values(In::kPlain, In::kLockscope),
+                         NameOf);
+
+// ---- situations ----
+
+TEST_P(ReasonTest, AWriterHoldsReserved) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "writer", "begin immediate");
+  EXPECT_EQ(wait.at("resource"), "database");
+  EXPECT_EQ(wait.at("mode"), "RESERVED");
+  EXPECT_EQ(wait.at("sql"), "delete from t");
+  EXPECT_EQ(wait.at("outcome"), "busy");
+  EXPECT_EQ(wait.at("refusals"), 1);
+}
+
+TEST_P(ReasonTest, AWriterHoldsTheWalWriteLock) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "writer", "begin immediate");
+  EXPECT_EQ(wait.at("resource"), "wal-write");
+}
+
+TEST_P(ReasonTest, PendingStarvesReaders) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  Actor reader;
+  reader.Open("r", db_);
+  reader.Step("r", "select id from t");
+  blocker().Exec("c", "begin immediate");
+  Commit(blocker(), "c");
+  EXPECT_EQ(blocker().Try("c", "commit").code, SQLITE_BUSY);
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "pending-writer", "commit");
+  EXPECT_THAT(wait.value("explanation", ""),
+              HasSubstr("It waits for the readers to end: pid " + std::to_string(reader.pid())));
+}
+
+TEST_P(ReasonTest, AReaderKeepsACommitWaiting) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Step("c", "select id from t");
+  asker_.Exec("c", "begin immediate; update t set v = v + 1 where id = 1");
+  EXPECT_EQ(asker_.Try("c", "commit").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "readers", "select id from t");
+  EXPECT_EQ(wait.at("mode"), "EXCLUSIVE");
+}
+
+TEST_P(ReasonTest, ExclusiveLockingMode) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "pragma locking_mode = exclusive");
+  blocker().Exec("c", "update t set v = v + 1 where id = 1");
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  ExpectBlocker(Wait(), "exclusive", "update t set v = v + 1 where id = 1");
+}
+
+TEST_P(ReasonTest, AVacuum) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().PauseAt("after open journal by=c");
+  Answer vacuum = blocker().Start("c", "vacuum");
+  blocker().AwaitPoint();
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  blocker().Continue();
+  EXPECT_TRUE(vacuum.Wait().ok());
+  EXPECT_EQ(wait.at("reason"), "exclusive") << wait.dump(2);
+  EXPECT_EQ(wait.at("blocker_pid"), blocker().pid());
+}
+
+// A vacuum that writes back has a journal, as any transaction: without lockscope it could be
+// either.
+TEST_P(ReasonTest, AVacuumThatWritesBackIsNotTakenForAnother) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().PauseAt("before write main by=c");
+  Answer vacuum = blocker().Start("c", "vacuum");
+  blocker().AwaitPoint();
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  blocker().Continue();
+  EXPECT_TRUE(vacuum.Wait().ok());
+  ExpectBlocker(wait, GetParam() == In::kLockscope ? "exclusive" : "unknown", "vacuum");
+}
+
+TEST_P(ReasonTest, ACommitThatWritesIsAWriter) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().PauseAt("before write main by=c");
+  Answer update = blocker().Start("c", "update t set v = v + 1");
+  blocker().AwaitPoint();
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  blocker().Continue();
+  EXPECT_TRUE(update.Wait().ok());
+  ExpectBlocker(wait, GetParam() == In::kLockscope ? "writer" : "unknown",
+                "update t set v = v + 1");
+}
+
+TEST_P(ReasonTest, AHotJournalIsRolledBack) {
+  Make("delete");
+  OpenAsker();
+  LeaveHotJournal(db_);
+  blocker().PauseAt("before write main nth=3");
+  blocker().Open("c", db_);
+  Answer rows = blocker().Start("c", "select count(*) from t");
+  blocker().AwaitPoint();
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  const std::string why = asker_.Query("c", "select lockscope_why()").at(0).at(0);
+  blocker().Continue();
+  EXPECT_TRUE(rows.Wait().ok());
+  ExpectBlocker(wait, "hot-journal-recovery", "");
+  EXPECT_THAT(why, StartsWith("hot-journal-recovery: pid " + std::to_string(blocker().pid())));
+  if (GetParam() == In::kLockscope) {
+    EXPECT_THAT(why, HasSubstr("It rolls a crashed transaction back, 2 of "));
+  }
+}
+
+TEST_P(ReasonTest, TheWalIsRecovered) {
+  Make("wal");
+  LeaveWalToRecover(db_);
+  blocker().PauseAt("before read wal nth=3");
+  blocker().Open("c", db_);
+  Answer rows = blocker().Start("c", "select count(*) from t");
+  blocker().AwaitPoint();
+  asker_.Open("c", db_);
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, kBusyRecovery);
+  const Json wait = Wait();
+  blocker().Continue();
+  EXPECT_TRUE(rows.Wait().ok());
+  EXPECT_EQ(wait.at("reason"), "wal-recovery") << wait.dump(2);
+  EXPECT_EQ(wait.at("blocker_pid"), blocker().pid());
+}
+
+// A process without lockscope could as well be a writer beside a checkpoint, by its locks.
+TEST_P(ReasonTest, ATruncateCheckpointWaitsForReaders) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  Actor reader;
+  reader.Open("r", db_);
+  Commit(reader, "r");
+  reader.Exec("r", "begin; select count(*) from t");
+  blocker().BusyTimeout("c", 20'000);
+  blocker().TellAt("before sleep by=c");
+  Answer checkpoint = blocker().Start("c", "pragma wal_checkpoint(truncate)");
+  blocker().AwaitPoint();
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  reader.Exec("r", "commit");
+  EXPECT_TRUE(checkpoint.Wait().ok());
+  ExpectBlocker(wait, GetParam() == In::kLockscope ? "checkpoint" : "unknown",
+                "pragma wal_checkpoint(truncate)");
+}
+
+TEST_P(ReasonTest, TheSnapshotIsStale) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "begin; select count(*) from t");
+  Commit(blocker(), "c");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, kBusySnapshot);
+  const Json wait = Wait();
+  EXPECT_EQ(wait.at("reason"), "snapshot-stale") << wait.dump(2);
+  EXPECT_EQ(wait.at("outcome"), "busy");
+  EXPECT_EQ(wait.at("waited_ms"), 0);
+  EXPECT_EQ(wait.at("sql"), "delete from t");
+  EXPECT_TRUE(wait.at("blocker_pid").is_null());
+  EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting does not help"));
+}
+
+TEST_P(ReasonTest, TwoReadersBothWantToWrite) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "begin; select count(*) from t");
+  blocker().Exec("c", "begin; select count(*) from t");
+  Commit(blocker(), "c");  // which is the transaction's
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "upgrade-deadlock", "update t set v = v + 1 where id = 1");
+  EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting does not help"));
+}
+
+TEST_P(ReasonTest, SeveralReadersAreAllNamed) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  Actor other;
+  other.Open("r", db_);
+  other.Step("r", "select id from t");
+  blocker().Step("c", "select id from t");
+  asker_.Exec("c", "begin immediate; update t set v = v + 1 where id = 1");
+  EXPECT_EQ(asker_.Try("c", "commit").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  EXPECT_EQ(wait.at("reason"), "readers") << wait.dump(2);
+  EXPECT_TRUE(wait.at("blocker_pid").is_null());
+  for (const pid_t pid : {blocker().pid(), other.pid()}) {
+    EXPECT_THAT(wait.value("explanation", ""), HasSubstr("pid " + std::to_string(pid) + " ("));
+  }
+}
+
+TEST_P(ReasonTest, WhoOpensTheTableOfBlockersFindsTheSameReason) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  const Json rows = SeenHere("blockers", db_);
+  ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+  EXPECT_EQ(rows.at(0).at("reason"), "writer");
+}
+
+class OwnReasonTest : public ReasonTest {};
+INSTANTIATE_TEST_SUITE_P(InTheWay, OwnReasonTest, ::testing::Values(In::kLockscope));
+
+TEST_P(OwnReasonTest, ABarrier) {
+  for (const char* mode : {"wal", "delete"}) {
+    SCOPED_TRACE(mode);
+    HostProcess asker;
+    const std::string path = dir_ / (std::string(mode) + ".db");
+    CreateDatabase(path, {.journal_mode = mode});
+    asker.Open("c", path);
+    asker.Exec("c", "select count(*) from t");
+    blocker().Open(mode, path);
+    blocker().Exec(mode, "select count(*) from t");
+    blocker().Exec(mode, "select lockscope_barrier('write')");
+    EXPECT_EQ(asker.Try("c", "delete from t").code, SQLITE_BUSY);
+    const Json rows = OfPid(SeenHere("waits", path), asker.pid());
+    ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+    EXPECT_EQ(rows.at(0).at("reason"), "barrier") << rows.dump(2);
+    EXPECT_EQ(rows.at(0).at("blocker_pid"), blocker().pid());
+    blocker().Close(mode);
+  }
+}
+
+// ---- waits ----
+
+TEST_P(ReasonTest, OneRowIsOneWaitOverAllRetriesUntilItIsGranted) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  asker_.BusyTimeout("c", 20'000);
+  Answer waiting = asker_.Start("c", "delete from t");
+  ASSERT_TRUE(Eventually([&] {
+    const Json rows = OfPid(SeenHere("waits", db_), asker_.pid());
+    return rows.size() == 1 && rows.at(0).at("refusals") > 3;
+  }));
+  Json wait = Wait();
+  EXPECT_TRUE(wait.at("outcome").is_null()) << wait.dump(2);
+  blocker().Exec("c", "rollback");
+  EXPECT_TRUE(waiting.Wait().ok());
+  EXPECT_EQ(Waits(), 1U);
+  wait = Wait();
+  EXPECT_EQ(wait.at("outcome"), "acquired") << wait.dump(2);
+  EXPECT_GE(wait.at("waited_ms"), 3);
+  ExpectBlocker(wait, "writer", "begin immediate");
+}
+
+TEST_P(ReasonTest, GivenUpItIsBusyAndTheNextIsAnother) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  asker_.BusyTimeout("c", 30);
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  EXPECT_EQ(asker_.Try("c", "delete from t where id = 2").code, SQLITE_BUSY);
+  // It could be asked for once more, as far as others can tell, till it has not been for a while.
+  Json rows;
+  ASSERT_TRUE(Eventually([&] {
+    rows = OfPid(SeenHere("waits", db_), asker_.pid());
+    return rows.size() == 2 && rows.at(0).at("outcome") == "busy";
+  })) << rows.dump(2);
+  EXPECT_EQ(rows.at(0).at("sql"), "delete from t where id = 2");
+  EXPECT_EQ(rows.at(1).at("sql"), "delete from t");
+  for (const Json& row : rows) {
+    EXPECT_EQ(row.at("outcome"), "busy");
+    EXPECT_GT(row.at("refusals"), 1);
+  }
+}
+
+TEST_P(ReasonTest, AClosedConnectionsWaitsStay) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Open("stays", db_);
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  asker_.Close("c");
+  EXPECT_EQ(Wait().at("outcome"), "busy");
+}
+
+// ---- swallowed ----
+
+class SwallowedTest : public ReasonTest {};
+INSTANTIATE_TEST_SUITE_P(InTheWay, SwallowedTest, ::testing::Values(In::kPlain));
+
+TEST_P(SwallowedTest, APassiveCheckpointThatMeetsAReader) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  Commit(blocker(), "c");
+  blocker().Exec("c", "begin; select count(*) from t");
+  Commit(asker_, "c");
+  asker_.Exec("c", "pragma wal_checkpoint");
+  EXPECT_EQ(Waits(), 0U);
+}
+
+TEST_P(SwallowedTest, AnAutomaticCheckpointThatMeetsAnother) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "pragma wal_autocheckpoint = 1");
+  Commit(blocker(), "c");
+  blocker().PauseAt("after shm-lock ckpt exclusive by=c");
+  Answer checkpoint = blocker().Start("c", "pragma wal_checkpoint");
+  blocker().AwaitPoint();
+  asker_.Exec("c", "update t set v = v + 1 where id = 1");
+  asker_.Exec("c", "begin; update t set v = v + 1 where id = 1; commit");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+  // Asked for by itself it is the caller's.
+  asker_.Exec("c", "pragma wal_checkpoint");
+  blocker().Continue();
+  EXPECT_TRUE(checkpoint.Wait().ok());
+  EXPECT_EQ(Waits(), 1U);
+  EXPECT_EQ(Wait().at("reason"), "checkpoint");
+}
+
+TEST_P(SwallowedTest, AWriterThatCannotStartANewWal) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  Commit(asker_, "c");
+  blocker().Exec("c", "begin; select count(*) from t");
+  asker_.Exec("c", "pragma wal_checkpoint");
+  Commit(asker_, "c");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+}
+
+TEST_P(SwallowedTest, AConnectionThatClosesBeforeTheLast) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Open("stays", db_);
+  asker_.Exec("stays", "select count(*) from t");
+  asker_.Close("c");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+}
+
+// ---- why ----
+
+TEST_P(ReasonTest, WhyIsTheLastBusyAsItStandsNow) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  const auto why = [&] { return asker_.Query("c", "select lockscope_why()").at(0).at(0); };
+  EXPECT_THAT(why(), StartsWith("nothing: "));
+  blocker().Exec("c", "begin immediate");
+  EXPECT_THAT(why(), StartsWith("writer: pid " + std::to_string(blocker().pid())));
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  EXPECT_THAT(why(), AllOf(StartsWith("writer: pid " + std::to_string(blocker().pid())),
+                           HasSubstr("the WAL write lock"), HasSubstr("Waiting helps")));
+  blocker().Exec("c", "rollback");
+  EXPECT_THAT(why(), StartsWith("writer: pid " + std::to_string(blocker().pid())));
+  EXPECT_TRUE(asker_.Try("c", "select lockscope_why('no such')").code == SQLITE_CANTOPEN);
+}
+
+TEST_P(ReasonTest, SomebodyElsesBusyIsNotOurs) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Open("other", db_);
+  asker_.Exec("other", "select count(*) from t");
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  blocker().Exec("c", "rollback");
+  EXPECT_THAT(asker_.Query("other", "select lockscope_why()").at(0).at(0), StartsWith("nothing: "));
+}
+
+}  // namespace
+}  // namespace lockscope::testing
