@@ -182,6 +182,8 @@ void ShimFile::WalRecoveryBegins() noexcept try {
       start.pages_total =
           format::WalFrames(head, start.journal_bytes).value_or(ledger::kPagesUnknown);
     }
+    // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
+    if (start.pages_total == 0) return;
   }
   Begin(start, wal, CountedFile::What::kReads);
 } catch (const std::bad_alloc&) {

@@ -22,13 +22,28 @@ class SchemaTest : public ::testing::Test {
 // ---- names ----
 
 TEST_F(SchemaTest, FunctionsAreTheseAndNoOthers) {
-  EXPECT_EQ(
-      db_.Lines("select distinct name, narg from pragma_function_list "
-                "where name like '%lockscope%' order by name, narg"),
-      (Lines{"lockscope_barrier 0", "lockscope_barrier 1", "lockscope_barrier 2",
-             "lockscope_barrier 3", "lockscope_barrier 4", "lockscope_barrier_check 1",
-             "lockscope_barrier_manifest 1", "lockscope_barrier_release 1", "lockscope_get 1",
-             "lockscope_json 1", "lockscope_json 2", "lockscope_set 2", "lockscope_version 0"}));
+  EXPECT_EQ(db_.Lines("select distinct name, narg from pragma_function_list "
+                      "where name like '%lockscope%' order by name, narg"),
+            (Lines{"lockscope_barrier 0",
+                   "lockscope_barrier 1",
+                   "lockscope_barrier 2",
+                   "lockscope_barrier 3",
+                   "lockscope_barrier 4",
+                   "lockscope_barrier_check 1",
+                   "lockscope_barrier_manifest 1",
+                   "lockscope_barrier_release 1",
+                   "lockscope_get 1",
+                   "lockscope_json 1",
+                   "lockscope_json 2",
+                   "lockscope_recovery_state 0",
+                   "lockscope_recovery_state 1",
+                   "lockscope_set 2",
+                   "lockscope_version 0",
+                   "lockscope_wait_recovery 0",
+                   "lockscope_wait_recovery 1",
+                   "lockscope_wait_recovery 2",
+                   "lockscope_why 0",
+                   "lockscope_why 1"}));
 }
 
 // A view of a database that came from somebody else must neither change anything nor look.
@@ -36,15 +51,16 @@ TEST_F(SchemaTest, WhatChangesStateOrOpensFilesIsDirectOnly) {
   EXPECT_EQ(db_.Lines("select distinct name from pragma_function_list "
                       "where name like 'lockscope%' and flags & 0x80000 order by name"),
             (Lines{"lockscope_barrier", "lockscope_barrier_check", "lockscope_barrier_manifest",
-                   "lockscope_barrier_release", "lockscope_json", "lockscope_set"}));
+                   "lockscope_barrier_release", "lockscope_json", "lockscope_set",
+                   "lockscope_wait_recovery", "lockscope_why"}));
 }
 
 TEST_F(SchemaTest, TablesAreTheseAndNoOthers) {
   EXPECT_EQ(
       db_.Lines("select name from pragma_module_list where name like '%lockscope%' order by 1"),
       (Lines{"lockscope_barrier_files", "lockscope_barriers", "lockscope_blockers",
-             "lockscope_connections", "lockscope_events", "lockscope_locks", "lockscope_snapshots",
-             "lockscope_stats", "lockscope_wal"}));
+             "lockscope_connections", "lockscope_events", "lockscope_locks", "lockscope_recoveries",
+             "lockscope_snapshots", "lockscope_stats", "lockscope_waits", "lockscope_wal"}));
 }
 
 TEST_F(SchemaTest, AddingThemAgainIsHarmless) {
@@ -114,7 +130,22 @@ TEST_F(ColumnsTest, Blockers) {
   EXPECT_EQ(Columns("blockers"),
             WithCommon({"blocked_pid INTEGER", "blocked_connection INTEGER", "wants TEXT",
                         "blocker_pid INTEGER", "blocker_connection INTEGER", "blocker_process TEXT",
-                        "holds TEXT", "held_ms INTEGER", "blocker_sql TEXT", "advice TEXT"}));
+                        "holds TEXT", "held_ms INTEGER", "blocker_sql TEXT", "advice TEXT",
+                        "reason TEXT"}));
+}
+
+TEST_F(ColumnsTest, Waits) {
+  EXPECT_EQ(Columns("waits"),
+            WithCommon({"at TEXT", "resource TEXT", "mode TEXT", "reason TEXT", "explanation TEXT",
+                        "waited_ms INTEGER", "refusals INTEGER", "blocker_pid INTEGER",
+                        "blocker_connection INTEGER", "blocker_sql TEXT", "outcome TEXT"}));
+}
+
+TEST_F(ColumnsTest, Recoveries) {
+  EXPECT_EQ(Columns("recoveries"),
+            WithCommon({"kind TEXT", "state TEXT", "journal TEXT", "journal_bytes INTEGER",
+                        "pages_total INTEGER", "pages_done INTEGER", "started TEXT",
+                        "duration_ms INTEGER", "refused INTEGER", "super_journal TEXT"}));
 }
 
 TEST_F(ColumnsTest, Events) {
@@ -148,7 +179,7 @@ TEST_F(SchemaTest, TheTablesAreReadOnly) {
 
 TEST_F(SchemaTest, AnUnknownFunctionOrTableIsSqlitesOwnError) {
   EXPECT_EQ(db_.Try("select * from lockscope_hazards").code, SQLITE_ERROR);
-  EXPECT_EQ(db_.Try("select lockscope_why()").code, SQLITE_ERROR);
+  EXPECT_EQ(db_.Try("select lockscope_why(1, 2)").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json()").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json('a', 'b', 'c')").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select * from lockscope_locks('a', 'b')").code, SQLITE_ERROR);
