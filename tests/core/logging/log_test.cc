@@ -229,10 +229,13 @@ TEST_F(HoldLogTest, AWriteLockHeldAgainstAWaiterIsToldWithBothSidesSql) {
   holder.Exec("commit");
   EXPECT_TRUE(waiter.Join().ok());
   EXPECT_THAT(Logged(),
-              ElementsAre(AllOf(
-                  HasSubstr("to " + path_ + " held wal-write EXCLUSIVE for "),
-                  HasSubstr(": begin immediate; -- against pid " + std::to_string(getpid()) + " ("),
-                  HasSubstr(": insert into t values(3)"))));
+              ElementsAre(AllOf(HasSubstr("to " + path_ + " held wal-write EXCLUSIVE for "),
+                                HasSubstr(": begin immediate; -- against pid " +
+                                          std::to_string(getpid()) + " ("),
+                                HasSubstr(": insert into t values(3)")),
+                          AllOf(HasSubstr("waited "), HasSubstr(" for wal-write EXCLUSIVE, "),
+                                HasSubstr(" refusals: insert into t values(3) -- writer: pid "),
+                                HasSubstr(" has held the WAL write lock"))));
 }
 
 TEST_F(HoldLogTest, AsLongButAgainstNobodyItIsNot) {
@@ -293,6 +296,18 @@ TEST_F(HoldLogTest, EachIsMeasuredAgainstItsOwnSetting) {
   EXPECT_THAT(Logged(), ElementsAre(HasSubstr("held a read snapshot for")));
 }
 
+TEST_F(HoldLogTest, AWaitThatIsGivenUpIsToldWhenTheConnectionGoesOn) {
+  Db holder(path_);
+  Db gives_up(path_);
+  gives_up.Exec("pragma busy_timeout = 100; select count(*) from t");
+  holder.Exec("begin immediate");
+  EXPECT_EQ(gives_up.Try("insert into t values(3)").code, SQLITE_BUSY);
+  Set("wait_log_ms", "50");
+  gives_up.Exec("select count(*) from t");
+  EXPECT_THAT(Logged(), ElementsAre(AllOf(HasSubstr(" gave up after "),
+                                          HasSubstr(": insert into t values(3) -- writer: pid "))));
+}
+
 class RollbackHoldLogTest : public HoldLogTest {
  protected:
   RollbackHoldLogTest() : HoldLogTest("delete") {}
@@ -308,7 +323,8 @@ TEST_F(RollbackHoldLogTest, AReaderThatKeepsACommitWaitingIsTold) {
   EXPECT_TRUE(writer.Join().ok());
   EXPECT_THAT(Logged(), ElementsAre(AllOf(HasSubstr("held database SHARED for"),
                                           HasSubstr(": select x from t -- against pid "),
-                                          HasSubstr("update t set x = 5"))));
+                                          HasSubstr("update t set x = 5")),
+                                    HasSubstr("refusals: update t set x = 5 -- readers: pid ")));
 }
 
 TEST_F(RollbackHoldLogTest, AWriterIsToldOnceForAllItsLevels) {
@@ -320,7 +336,8 @@ TEST_F(RollbackHoldLogTest, AWriterIsToldOnceForAllItsLevels) {
   writer.Exec("commit");
   EXPECT_TRUE(other.Join().ok());
   EXPECT_THAT(Logged(), ElementsAre(AllOf(HasSubstr("held database EXCLUSIVE for"),
-                                          HasSubstr("insert into t values(3)"))));
+                                          HasSubstr("insert into t values(3)")),
+                                    HasSubstr("insert into t values(3) -- exclusive: pid ")));
 }
 
 // ---- barriers ----
