@@ -73,12 +73,12 @@ struct Function {
   void (*call)(sqlite3_context*, int, sqlite3_value**);
 };
 
-// Others' SQL stands in the answer of lockscope_why: not for schemas to ask.
+// They open files of the caller's choice, which a schema must not.
 constexpr Function kFunctions[] = {
     {"lockscope_why", 0, SQLITE_DIRECTONLY, Call<Why>},
     {"lockscope_why", 1, SQLITE_DIRECTONLY, Call<Why>},
-    {"lockscope_recovery_state", 0, 0, Call<State>},
-    {"lockscope_recovery_state", 1, 0, Call<State>},
+    {"lockscope_recovery_state", 0, SQLITE_DIRECTONLY, Call<State>},
+    {"lockscope_recovery_state", 1, SQLITE_DIRECTONLY, Call<State>},
     {"lockscope_wait_recovery", 0, SQLITE_DIRECTONLY, Call<WaitRecovery>},
     {"lockscope_wait_recovery", 1, SQLITE_DIRECTONLY, Call<WaitRecovery>},
     {"lockscope_wait_recovery", 2, SQLITE_DIRECTONLY, Call<WaitRecovery>},

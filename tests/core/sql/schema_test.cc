@@ -51,8 +51,8 @@ TEST_F(SchemaTest, WhatChangesStateOrOpensFilesIsDirectOnly) {
   EXPECT_EQ(db_.Lines("select distinct name from pragma_function_list "
                       "where name like 'lockscope%' and flags & 0x80000 order by name"),
             (Lines{"lockscope_barrier", "lockscope_barrier_check", "lockscope_barrier_manifest",
-                   "lockscope_barrier_release", "lockscope_json", "lockscope_set",
-                   "lockscope_wait_recovery", "lockscope_why"}));
+                   "lockscope_barrier_release", "lockscope_json", "lockscope_recovery_state",
+                   "lockscope_set", "lockscope_wait_recovery", "lockscope_why"}));
 }
 
 TEST_F(SchemaTest, TablesAreTheseAndNoOthers) {
