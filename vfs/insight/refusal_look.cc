@@ -19,20 +19,33 @@ std::int64_t NowNs() {
   return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
-// Up to where the looks so far have used time up, at ten times what they took.
-constinit std::atomic<std::int64_t> g_used_until_ns{0};
-constexpr std::int64_t kShare = 10;
-constexpr std::int64_t kBurstNs = 500'000'000;
+// How much of the process's time looks may take: each uses up `parts` times what it took, and for a
+// while they may run ahead of that.
+class Share {
+ public:
+  constexpr Share(std::int64_t parts, std::int64_t burst_ns)
+      : parts_(parts), ahead_ns_(parts * burst_ns) {}
 
-bool HasTime(std::int64_t now) { return g_used_until_ns.load(std::memory_order_relaxed) <= now; }
+  bool IsLeft(std::int64_t now) const {
+    return used_until_ns_.load(std::memory_order_relaxed) <= now;
+  }
+  void Use(std::int64_t begun, std::int64_t ended) {
+    std::int64_t used = used_until_ns_.load(std::memory_order_relaxed);
+    std::int64_t wanted = 0;
+    do {
+      wanted = std::max(used, begun - ahead_ns_) + parts_ * (ended - begun);
+    } while (!used_until_ns_.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
+  }
 
-void UseTime(std::int64_t begun, std::int64_t ended) {
-  std::int64_t used = g_used_until_ns.load(std::memory_order_relaxed);
-  std::int64_t wanted = 0;
-  do {
-    wanted = std::max(used, begun - kBurstNs) + kShare * (ended - begun);
-  } while (!g_used_until_ns.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
-}
+ private:
+  const std::int64_t parts_;
+  const std::int64_t ahead_ns_;
+  std::atomic<std::int64_t> used_until_ns_{0};
+};
+
+constexpr std::int64_t kBurstNs = 5'000'000;
+constinit Share g_first(100, kBurstNs);
+constinit Share g_lasting(20, kBurstNs);
 
 void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const Look look = Look::At({refusal.path}, Patience::kNone);
@@ -64,7 +77,8 @@ class KeepErrno {
 bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
   const KeepErrno keep_errno;
   const std::int64_t begun = NowNs();
-  if (refusal.path == nullptr || !HasTime(begun)) return false;
+  Share& share = refusal.lasts ? g_lasting : g_first;
+  if (refusal.path == nullptr || !share.IsLeft(begun)) return false;
   bool found = false;
   try {
     Explain(refusal, cause);
@@ -72,7 +86,7 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
   } catch (const std::exception&) {
     // Not even memory: the reason stays unknown.
   }
-  UseTime(begun, NowNs());
+  share.Use(begun, NowNs());
   return found;
 }
 

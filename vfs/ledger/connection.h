@@ -200,6 +200,8 @@ class Connection {
   // Of the refusal that was recorded last. True where a wait begins with it, whose cause is asked
   // for then.
   bool WaitBegins(Sense sense, Ticks now) noexcept;
+  // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for again.
+  bool WaitNeedsCause() const noexcept;
   void WaitExplained(const RefusalCause& cause) noexcept;
   // SQLITE_BUSY_SNAPSHOT: the lock was granted, and SQLite gives it back.
   void SnapshotStale(Ticks now, const CallContext& context) noexcept;

@@ -102,6 +102,15 @@ void Connection::CopyWantSql(WaitNoteLayout<Word>& note) noexcept {
   note.sql.bytes.Store(kept);
 }
 
+// At the 4th refusal, which SQLite's own handler makes after 8 ms, and rarely after that.
+bool Connection::WaitNeedsCause() const noexcept {
+  if (!waiting_is_noted_) return false;
+  const WaitNoteLayout<Word>& note = Newest(record().waits);
+  const std::uint64_t refusals = note.refusals.Own();
+  const bool now = refusals >= 4 && (refusals & (refusals - 1)) == 0;
+  return now && note.explanation.bytes.Own() == 0;
+}
+
 void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   auto& notes = record().waits;
   const Update update(notes.sequence);

@@ -495,11 +495,13 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
   const bool runs = context.statement != nullptr || !settings::CaptureSql(capture_sql_);
   const auto sense =
       SenseOf(*refused, connection_->held(), connection_->HasWrittenIn(context), runs);
-  if (!connection_->WaitBegins(sense, now)) return;
-  Explain(*refused, refused->to == LockMode::kReserved && connection_->Upgrades(context));
+  const bool begins = connection_->WaitBegins(sense, now);
+  if (!begins && !connection_->WaitNeedsCause()) return;
+  const bool upgrade = refused->to == LockMode::kReserved && connection_->Upgrades(context);
+  Explain(*refused, upgrade, !begins);
 }
 
-void ShimFile::Explain(const Event& event, bool upgrade) noexcept {
+void ShimFile::Explain(const Event& event, bool upgrade, bool lasts) noexcept {
   const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;
@@ -507,7 +509,8 @@ void ShimFile::Explain(const Event& event, bool upgrade) noexcept {
                                 .path = path_,
                                 .event = event,
                                 .held = connection_->held(),
-                                .upgrade = upgrade};
+                                .upgrade = upgrade,
+                                .lasts = lasts};
   if (explainer(refusal, cause)) connection_->WaitExplained(cause);
 }
 
@@ -527,7 +530,7 @@ void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
            .resource = Resource::kWalWrite,
            .to = LockMode::kExclusive,
            .result = SQLITE_BUSY_SNAPSHOT},
-          true);
+          true, false);
 }
 
 // The lock was granted below and is given back there first: SQLite, told BUSY, would never release

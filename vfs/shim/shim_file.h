@@ -100,7 +100,7 @@ class ShimFile {
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded.
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
-  void Explain(const Event& event, bool upgrade) noexcept;
+  void Explain(const Event& event, bool upgrade, bool lasts) noexcept;
   bool IsStale() const noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   // Recoveries: recovery.cc.
