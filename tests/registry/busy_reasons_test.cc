@@ -487,5 +487,44 @@ TEST_P(ReasonTest, SomebodyElsesBusyIsNotOurs) {
   EXPECT_THAT(asker_.Query("other", "select lockscope_why()").at(0).at(0), StartsWith("nothing: "));
 }
 
+#ifdef LOCKSCOPE_COMMAND
+TEST_P(ReasonTest, TheDiagnosisTellsWhoBlocksWhomAndWhatWasGivenUp) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  asker_.Open("gave up", db_);
+  EXPECT_EQ(asker_.Try("gave up", "delete from t where id = 7").code, SQLITE_BUSY);
+  asker_.BusyTimeout("c", 20'000);
+  Answer waiting = asker_.Start("c", "delete from t");
+  ASSERT_TRUE(Eventually([&] {
+    const Json rows = OfPid(SeenHere("waits", db_), asker_.pid());
+    return rows.size() == 2 && rows.at(0).at("waited_ms") > 600;
+  }));
+  const ProgramResult result = RunProgram({.argv = {LOCKSCOPE_COMMAND, "why", "--json", db_}});
+  EXPECT_EQ(result.exit_code, 1) << result;
+  blocker().Exec("c", "rollback");
+  EXPECT_TRUE(waiting.Wait().ok());
+  const Json findings = Json::parse(result.out);
+  const auto said = [&](const std::string& hazard, pid_t pid) {
+    for (const Json& finding : findings) {
+      if (finding.at("hazard") == hazard && finding.at("pid") == pid) return finding;
+    }
+    return Json::object();
+  };
+  const std::string holder = "pid " + std::to_string(blocker().pid()) + " (";
+  const Json waits = said("writer", asker_.pid());
+  EXPECT_EQ(waits.value("severity", ""), "warning") << findings.dump(2);
+  EXPECT_THAT(waits.value("text", ""),
+              AllOf(HasSubstr(" waits for the WAL write lock for "), HasSubstr("\ndelete from t\n"),
+                    HasSubstr("writer: " + holder)));
+  const Json gave_up = said("busy", asker_.pid());
+  EXPECT_EQ(gave_up.value("severity", ""), "ok") << findings.dump(2);
+  EXPECT_THAT(gave_up.value("text", ""),
+              AllOf(HasSubstr("one request was given up"),
+                    HasSubstr("\ndelete from t where id = 7\n"), HasSubstr("writer: " + holder)));
+}
+#endif
+
 }  // namespace
 }  // namespace lockscope::testing

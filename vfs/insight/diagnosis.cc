@@ -9,6 +9,7 @@
 #include "insight/connections.h"
 #include "insight/snapshots.h"
 #include "insight/summary.h"
+#include "insight/wait_findings.h"
 
 namespace lockscope::insight {
 namespace {
@@ -440,6 +441,11 @@ std::vector<Finding> Diagnose(const Look& look, const Look* earlier, const SlotW
     std::optional<Sight> before;
     if (earlier != nullptr) before.emplace(*earlier, earlier->databases().at(i));
     auto findings = Diagnosis(now, before ? &*before : nullptr, watch).Run();
+    auto waits = WaitFindings(look, look.databases().at(i));
+    findings.insert(findings.begin(), std::make_move_iterator(waits.begin()),
+                    std::make_move_iterator(waits.end()));
+    std::stable_sort(findings.begin(), findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.severity > b.severity; });
     std::move(findings.begin(), findings.end(), std::back_inserter(all));
   }
   return all;

@@ -26,7 +26,10 @@ const char* Name(Severity severity);
 //                       somebody keeps others out, and committed nothing between the looks;
 //                       warning
 //   unreadable          the wal-index cannot be read: nothing can be said of pins; warning
-//   holder, oldest-snapshot, idle, state
+//   a reason (model/reason.h)
+//                       somebody waits for a lock, and is kept from it by that; warning from a
+//                       second on
+//   busy, holder, oldest-snapshot, idle, state
 //                       no hazard but a fact; ok
 struct Finding {
   std::string database;

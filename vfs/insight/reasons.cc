@@ -115,8 +115,7 @@ class Explainer {
   // ---- who ----
 
   bool IsAsker(const LockFacts& lock) const {
-    return lock.view != nullptr && lock.view->process == nullptr && request_.connection &&
-           lock.view->info.id == *request_.connection;
+    return lock.view != nullptr && request_.asker && KeyOf(*lock.view) == *request_.asker;
   }
 
   void FindBlockers() {

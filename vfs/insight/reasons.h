@@ -37,9 +37,9 @@ class Reasons {
 
 // A request that was refused, or would be.
 struct RefusedRequest {
-  std::optional<std::uint64_t> connection{};  // of this process; null: nobody's yet
-  Event wanted{};                             // resource, count, mode and SQLite's result
-  bool upgrade = false;                       // it began with reading
+  std::optional<ConnectionKey> asker{};  // null: nobody in particular
+  Event wanted{};                        // resource, count, mode and SQLite's result
+  bool upgrade = false;                  // it began with reading
 };
 
 struct Explanation {

@@ -49,8 +49,9 @@ constinit Share g_lasting(20, kBurstNs);
 
 void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const Look look = Look::At({refusal.path}, Patience::kNone);
-  const RefusedRequest request{
-      .connection = refusal.connection, .wanted = refusal.event, .upgrade = refusal.upgrade};
+  const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
+                               .wanted = refusal.event,
+                               .upgrade = refusal.upgrade};
   const Explanation found = ExplainRefusal(look, look.databases().front(), request);
   cause.reason = found.reason;
   cause.explanation = found.Text();

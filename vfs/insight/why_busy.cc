@@ -44,7 +44,7 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
   const Explanation now = ExplainRefusal(look, *last.database,
-                                         {.connection = last.wait.connection,
+                                         {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
                                           .upgrade = cause.reason == Reason::kUpgradeDeadlock});
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
@@ -64,7 +64,7 @@ std::optional<Explanation> InTheWayNow(const Look& look, const Database& databas
   RefusedRequest request;
   for (const ledger::ConnectionView& view : database.own) {
     const auto& own = asker.connections;
-    if (std::count(own.begin(), own.end(), view.info.id) > 0) request.connection = view.info.id;
+    if (std::count(own.begin(), own.end(), view.info.id) > 0) request.asker = KeyOf(view);
   }
   const Event reads{.resource = Resource::kDatabase, .to = LockMode::kShared};
   const Event writes = database.wal_mode
