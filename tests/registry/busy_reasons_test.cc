@@ -493,8 +493,8 @@ TEST_P(ReasonTest, TheDiagnosisTellsWhoBlocksWhomAndWhatWasGivenUp) {
   OpenAsker();
   OpenBlocker();
   blocker().Exec("c", "begin immediate");
-  asker_.Open("gave up", db_);
-  EXPECT_EQ(asker_.Try("gave up", "delete from t where id = 7").code, SQLITE_BUSY);
+  asker_.Open("loser", db_);
+  EXPECT_EQ(asker_.Try("loser", "delete from t where id = 7").code, SQLITE_BUSY);
   asker_.BusyTimeout("c", 20'000);
   Answer waiting = asker_.Start("c", "delete from t");
   ASSERT_TRUE(Eventually([&] {
