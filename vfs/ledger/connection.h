@@ -56,6 +56,8 @@ struct ConnectionInfo {
   bool posix_locks = false;  // the VFS at the bottom locks the database with fcntl, as "unix" does
   bool posix_shm_locks = false;  // and the wal-index too ("unix-excl" does not)
   bool barrier = false;          // a barrier's private connection
+  bool immutable = false;        // SQLite takes no lock and looks for no change
+  bool unguarded = false;        // wal_reset_guard is off, but for the word of the process
   bool publish = false;          // for other processes to see, where that can be
   std::int64_t thread = 0;       // that opened it, as the operating system numbers it
   Ticks opened = 0;

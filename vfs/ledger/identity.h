@@ -33,16 +33,21 @@ struct IdentityFlags {
   bool posix_locks = false;
   bool posix_shm_locks = false;
   bool barrier = false;
+  bool immutable = false;
+  bool unguarded = false;
 
   constexpr std::uint64_t Pack() const {
     return static_cast<std::uint64_t>(posix_locks) |
            static_cast<std::uint64_t>(posix_shm_locks) << 1 |
-           static_cast<std::uint64_t>(barrier) << 2;
+           static_cast<std::uint64_t>(barrier) << 2 | static_cast<std::uint64_t>(immutable) << 3 |
+           static_cast<std::uint64_t>(unguarded) << 4;
   }
   static constexpr IdentityFlags Unpack(std::uint64_t word) {
     return {.posix_locks = (word & 1) != 0,
             .posix_shm_locks = (word & 2) != 0,
-            .barrier = (word & 4) != 0};
+            .barrier = (word & 4) != 0,
+            .immutable = (word & 8) != 0,
+            .unguarded = (word & 16) != 0};
   }
 };
 

@@ -92,7 +92,9 @@ namespace {
 void Identify(Published<IdentityLayout>& identity, const ConnectionInfo& info) {
   const IdentityFlags flags{.posix_locks = info.posix_locks,
                             .posix_shm_locks = info.posix_shm_locks,
-                            .barrier = info.barrier};
+                            .barrier = info.barrier,
+                            .immutable = info.immutable,
+                            .unguarded = info.unguarded};
   auto& words = identity.words;
   const Update update(identity.sequence);
   words.number.Store(info.id);

@@ -80,7 +80,9 @@ void Registry::Tell(Published<ProcessLayout>& process, std::uint64_t instance,
                     const Chosen& chosen) {
   const ProcessFactSheet& self = Self();
   const ClockAnchor& anchor = ProcessAnchor();
-  const ProcessFlags flags{.hidden = settings::HiddenByProcess(), .ticks = CurrentTickSource()};
+  const ProcessFlags flags{.hidden = settings::HiddenByProcess(),
+                           .guard = settings::WalResetGuardWord(),
+                           .ticks = CurrentTickSource()};
   auto& words = process.words;
   const Update update(process.sequence);
   words.instance.Store(instance);

@@ -32,6 +32,7 @@
 #include "ledger/clock.h"
 #include "ledger/connection.h"
 #include "ledger/published.h"
+#include "settings/settings.h"
 
 namespace lockscope::ledger {
 
@@ -60,20 +61,28 @@ struct RegistryHeader {
 static_assert(sizeof(RegistryHeader) == 48);
 
 // bit 0     the process wants to be private now: its connections are not shown
+// bit 1-2   its word on wal_reset_guard: 0 none, 1 off, 2 on
 // bit 8-15  TickSource
 struct ProcessFlags {
   bool hidden = false;
+  settings::Switch guard = settings::Switch::kUnset;
   TickSource ticks = TickSource::kCoarse;
 
   constexpr std::uint64_t Pack() const {
-    return static_cast<std::uint64_t>(hidden) | static_cast<std::uint64_t>(ticks) << 8;
+    return static_cast<std::uint64_t>(hidden) | (static_cast<std::uint64_t>(guard) + 1) << 1 |
+           static_cast<std::uint64_t>(ticks) << 8;
   }
   static constexpr ProcessFlags Unpack(std::uint64_t word) {
-    return {.hidden = (word & 1) != 0, .ticks = static_cast<TickSource>(word >> 8 & 0xff)};
+    const std::uint64_t guard = word >> 1 & 3;
+    return {.hidden = (word & 1) != 0,
+            .guard = guard == 1   ? settings::Switch::kOff
+                     : guard == 2 ? settings::Switch::kOn
+                                  : settings::Switch::kUnset,
+            .ticks = static_cast<TickSource>(word >> 8 & 0xff)};
   }
 };
 
-// Written when the block is claimed, and when `application` or `registry` is set.
+// Written when the block is claimed, and when a setting is set.
 template <class W>
 struct ProcessLayout {
   W instance;        // a number of this process alone, never 0; 0: the block is not in use yet

@@ -53,6 +53,7 @@ ProcessFacts FactsOf(const ProcessLayout<std::uint64_t>& words, std::uint64_t ow
   facts.pid_namespace = words.pid_namespace;
   facts.start_boottime_ns = words.start_boottime;
   const ProcessFlags flags = ProcessFlags::Unpack(words.flags);
+  facts.guard = flags.guard;
   facts.same_ticks = flags.ticks == CurrentTickSource();
   facts.anchor = {.ticks = words.anchor_ticks,
                   .monotonic_ns = words.anchor_monotonic,
@@ -284,6 +285,8 @@ ConnectionView RegistryReader::Identified(const Owner& owner,
                .posix_locks = flags.posix_locks,
                .posix_shm_locks = flags.posix_shm_locks,
                .barrier = flags.barrier,
+               .immutable = flags.immutable,
+               .unguarded = flags.unguarded,
                .publish = true,
                .thread = static_cast<std::int64_t>(words.thread),
                .opened = owner.process->same_ticks ? words.opened : 0};

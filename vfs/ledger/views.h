@@ -12,6 +12,7 @@
 #include "ledger/clock.h"
 #include "ledger/connection.h"
 #include "ledger/lock_stats.h"
+#include "settings/settings.h"
 
 namespace lockscope::ledger {
 
@@ -22,6 +23,7 @@ struct ProcessFacts {
   std::int64_t own_pid = 0;         // as its own pid namespace numbers it
   std::uint64_t pid_namespace = 0;  // inode of its /proc/self/ns/pid; 0: not known
   std::uint64_t start_boottime_ns = 0;
+  settings::Switch guard = settings::Switch::kUnset;  // its word on wal_reset_guard
   bool same_ticks = false;  // its ticks are on our scale; else they are left out of what is copied
   ClockAnchor anchor;
   std::string application;  // empty: none

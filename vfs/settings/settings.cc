@@ -148,6 +148,14 @@ bool WalResetGuard(const DatabaseSettings& database) noexcept {
   return g_wal_reset_guard.InForce(database);
 }
 
+Switch WalResetGuardWord() noexcept {
+  return g_wal_reset_guard_word.load(std::memory_order_relaxed);
+}
+
+bool WalResetGuardOtherwise(const DatabaseSettings& database) noexcept {
+  return g_wal_reset_guard.Otherwise(database);
+}
+
 bool PublishesLocks(const DatabaseSettings& database) noexcept {
   return g_registry.InForce(database);
 }

@@ -76,6 +76,10 @@ inline bool CaptureSql(bool otherwise) noexcept {
 }
 
 bool WalResetGuard(const DatabaseSettings& database) noexcept;
+// The two halves of it, for who tells them to other processes: the word of the process, which may
+// change, and what is in force without one, fixed when the database is opened.
+Switch WalResetGuardWord() noexcept;
+bool WalResetGuardOtherwise(const DatabaseSettings& database) noexcept;
 
 // Whether what is opened with `database` shows its locks to other processes: asked when it is
 // opened.

@@ -229,9 +229,13 @@ ShimFile::ShimFile(ShimVfs& vfs, ledger::Connection& connection,
       vfs_(&vfs),
       settings_(settings) {}
 
-void ShimFile::Opened(const char* path, bool read_only) {
+void ShimFile::Opened(const char* path, bool read_only, bool immutable) {
   path_ = path;
   read_only_ = read_only;
+  const sqlite3_io_methods& below = *lower()->pMethods;
+  if (below.xDeviceCharacteristics != nullptr) {
+    immutable = immutable || (below.xDeviceCharacteristics(lower()) & SQLITE_IOCAP_IMMUTABLE) != 0;
+  }
   const std::string lower_name = LowerVfsName(lower(), vfs_->base()->zName);
   const std::string_view bottom = std::string_view(lower_name).substr(lower_name.rfind('/') + 1);
   ledger::Ledger::Process().Opened(*connection_,
@@ -241,6 +245,8 @@ void ShimFile::Opened(const char* path, bool read_only) {
                                     .posix_locks = bottom == "unix" || bottom == "unix-excl",
                                     .posix_shm_locks = bottom == "unix",
                                     .barrier = vfs_->for_barriers(),
+                                    .immutable = immutable,
+                                    .unguarded = !settings::WalResetGuardOtherwise(settings_),
                                     .publish = settings::PublishesLocks(settings_),
                                     .thread = gettid(),
                                     .opened = ledger::Now()});

@@ -54,7 +54,8 @@ class ShimFile {
   }
 
   // The VFS below has opened lower(): takes over its methods. `path` is the name as SQLite gave it.
-  void Opened(const char* path, bool read_only);
+  // `immutable`: its URI says that nobody changes it.
+  void Opened(const char* path, bool read_only, bool immutable);
   const char* path() const { return path_; }
 
   // SQLite has opened an existing journal of that name for reading and writing: whose rollback

@@ -227,7 +227,8 @@ int ShimVfs::OpenDatabase(const char* name, sqlite3_file* file, int flags, int* 
   const int result = base_->xOpen(base_, name, shim->lower(), flags, &got);
   if (result != SQLITE_OK) return result;
   if (out_flags != nullptr) *out_flags = got;
-  shim->Opened(name, (got & SQLITE_OPEN_READONLY) != 0);
+  shim->Opened(name, (got & SQLITE_OPEN_READONLY) != 0,
+               uri && sqlite3_uri_boolean(name, "immutable", 0) != 0);
   opening.Done();
   return SQLITE_OK;
 }

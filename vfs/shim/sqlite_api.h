@@ -9,6 +9,8 @@ SQLITE_EXTENSION_INIT3
 #include <sqlite3.h>
 #endif
 
+#include "model/wal_reset_bug.h"
+
 namespace lockscope {
 
 // What an SQLite may be built without: in the loadable's table of functions these are null then.
@@ -28,15 +30,5 @@ inline bool WasCompiledWith(const char* option) {
 
 // The oldest SQLite whose functions lockscope uses without asking.
 inline constexpr int kMinimumSqliteVersion = 3037000;
-
-// Whether SQLite of this version number loses committed transactions when a writer restarts the WAL
-// while a PASSIVE checkpoint begins (the WAL-reset bug, 3.7.0 to 3.51.2, fixed in 3.44.6 and 3.50.7
-// of their lines). A distribution may have mended an older number; then this is needlessly true.
-constexpr bool HasWalResetBug(int version) {
-  if (version < 3007000) return false;
-  if (version < 3044006) return true;
-  if (version >= 3045000 && version < 3050007) return true;
-  return version >= 3051000 && version < 3051003;
-}
 
 }  // namespace lockscope
