@@ -19,7 +19,15 @@ std::optional<std::uint64_t> ParseDevice(std::string_view text) {
   return makedev(*major_number, *minor_number);
 }
 
-// Null before Linux 5.8, which does not tell.
+std::optional<std::uint64_t> SuperblockDevice(const std::string& path) {
+  const auto mount = MountOf(path);
+  if (!mount) return std::nullopt;
+  const auto mountinfo = ReadProcText("/proc/self/mountinfo");
+  return mountinfo ? MountDevice(*mountinfo, *mount) : std::nullopt;
+}
+
+}  // namespace
+
 std::optional<std::uint64_t> MountOf(const std::string& path) {
   struct statx status = {};
   // The mount is known locally: a network file system need not be asked, and cannot keep us
@@ -30,15 +38,6 @@ std::optional<std::uint64_t> MountOf(const std::string& path) {
   return status.stx_mnt_id;
 }
 
-std::optional<std::uint64_t> SuperblockDevice(const std::string& path) {
-  const auto mount = MountOf(path);
-  if (!mount) return std::nullopt;
-  const auto mountinfo = ReadProcText("/proc/self/mountinfo");
-  return mountinfo ? MountDevice(*mountinfo, *mount) : std::nullopt;
-}
-
-}  // namespace
-
 std::optional<std::uint64_t> MountDevice(std::string_view mountinfo,
                                          std::uint64_t mount_id) noexcept {
   while (!mountinfo.empty()) {
@@ -46,6 +45,21 @@ std::optional<std::uint64_t> MountDevice(std::string_view mountinfo,
     if (ParseNumber<std::uint64_t>(TakeField(line)) != mount_id) continue;
     TakeField(line);  // the parent mount
     return ParseDevice(TakeField(line));
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string_view> MountType(std::string_view mountinfo,
+                                          std::uint64_t mount_id) noexcept {
+  while (!mountinfo.empty()) {
+    std::string_view line = TakeLine(mountinfo);
+    if (ParseNumber<std::uint64_t>(TakeField(line)) != mount_id) continue;
+    // Optional fields, in any number, end with a hyphen; blanks in paths are written otherwise.
+    while (!line.empty()) {
+      if (TakeField(line) == "-") break;
+    }
+    const std::string_view type = TakeField(line);
+    return type.empty() ? std::nullopt : std::optional(type);
   }
   return std::nullopt;
 }

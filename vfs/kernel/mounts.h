@@ -14,6 +14,14 @@ namespace lockscope::kernel {
 std::optional<std::uint64_t> MountDevice(std::string_view mountinfo,
                                          std::uint64_t mount_id) noexcept;
 
+// The type of its file system, likewise: "ext4", "fuse.sshfs".
+std::optional<std::string_view> MountType(std::string_view mountinfo,
+                                          std::uint64_t mount_id) noexcept;
+
+// The mount that the file at `path` is on (symbolic links followed), by statx(). Null before Linux
+// 5.8, which does not tell.
+std::optional<std::uint64_t> MountOf(const std::string& path);
+
 struct LockDevice {
   std::uint64_t device = 0;  // what /proc/locks prints
   bool shared = false;       // differs from st_dev: inode numbers may repeat; confirm every pid
