@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "insight/target.h"
+#include "settings/settings.h"
 #include "text.h"
 
 namespace lockscope::tools {
@@ -73,6 +74,12 @@ Databases Find(const std::vector<std::string>& names) {
 }
 
 insight::Look LookAt(const Databases& databases) {
+  // For snapshot_warn_ms. No command that looks checkpoints: what the guard's default would be is
+  // of no account.
+  for (const std::string& complaint : settings::LoadEnvironment(false)) {
+    constexpr std::string_view kPrefix = "lockscope: ";  // Complain() puts it there itself
+    Complain(complaint.substr(complaint.starts_with(kPrefix) ? kPrefix.size() : 0));
+  }
   if (access("/proc/locks", R_OK) != 0) {
     Complain("/proc/locks cannot be read: of other processes only what they publish is seen");
   }

@@ -36,6 +36,7 @@ void AddWal(CLI::App& app, Action& action);
 void AddWhy(CLI::App& app, Action& action);
 void AddBarriers(CLI::App& app, Action& action);
 void AddBlockers(CLI::App& app, Action& action);
+void AddHazards(CLI::App& app, Action& action);
 void AddEvents(CLI::App& app, Action& action);
 void AddStats(CLI::App& app, Action& action);
 void AddWaits(CLI::App& app, Action& action);

@@ -64,6 +64,7 @@ int Main(int argc, char** argv) {
   AddBlockers(app, action);
   AddWaits(app, action);
   AddRecoveries(app, action);
+  AddHazards(app, action);
   AddEvents(app, action);
   AddStats(app, action);
   AddWaitRecovery(app, action);

@@ -15,8 +15,8 @@
 namespace lockscope::testing {
 namespace {
 
-const std::vector<std::string> kCommands = {"connections", "locks",  "snapshots", "wal",
-                                            "blockers",    "events", "stats",     "why"};
+const std::vector<std::string> kCommands = {
+    "connections", "locks", "snapshots", "wal", "blockers", "events", "stats", "why", "hazards"};
 
 // Everything that looks, once each way.
 void LookInAllWays(const std::string& path) {

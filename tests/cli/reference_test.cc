@@ -128,7 +128,7 @@ TEST(ReferenceTest, AndTheManPageHaveEveryCommand) {
     EXPECT_NE(manual.find("\n.B " + command + "\n"), std::string::npos) << command;
     EXPECT_NE(text.find("lockscope " + command + " "), std::string::npos) << command;
   }
-  EXPECT_EQ(commands, 16) << help;
+  EXPECT_EQ(commands, 17) << help;
 }
 
 }  // namespace

@@ -20,6 +20,18 @@ Sight::Sight(const Look& look_at, const Database& of)
       locks(CollectLocks(look_at, of)),
       snapshots(CollectSnapshots(look_at, of, locks)) {}
 
+bool WalIndexIsBroken(const Sight& sight) {
+  const auto& state = sight.database->wal_index_state;
+  if (state != format::WalIndexState::kTorn && state != format::WalIndexState::kDamaged) {
+    return false;
+  }
+  return std::none_of(sight.locks.begin(), sight.locks.end(), [](const LockFacts& lock) {
+    const bool writes =
+        lock.resource == Resource::kWalWrite || lock.resource == Resource::kWalRecover;
+    return writes && lock.granted && lock.mode == LockMode::kExclusive;
+  });
+}
+
 std::string Comparison::Distance() const {
   const std::uint64_t ns = now_.look->now().monotonic_ns - before_->look->now().monotonic_ns;
   return HumanDuration(static_cast<std::int64_t>(ns / 1'000'000)) + " apart";
@@ -70,6 +82,15 @@ bool Comparison::HasHotJournal() const {
            (!lock.pid || kernel::ProcessStartBoottimeNs(*lock.pid));
   });
 }
+
+bool Comparison::HasJournal() const {
+  const JournalFacts& was = before_->database->journal;
+  const JournalFacts& is = now_.database->journal;
+  return was.content_may_be_hot && was.id == is.id && was.bytes == is.bytes &&
+         was.written_ns == is.written_ns;
+}
+
+bool Comparison::WalIndexWasBroken() const { return WalIndexIsBroken(*before_); }
 
 // Every checkpoint that copies a frame holds slot 0 exclusively for it: whoever held it shared all
 // the while saw none. A WAL starts over once all of it is copied, and counts its first salt up

@@ -36,6 +36,10 @@ struct Sight {
   std::vector<Snapshot> snapshots;
 };
 
+// Whether the wal-index cannot be what a writer at work leaves for a moment: its copies differ, or
+// its checksum is wrong, and nobody holds the write or the recovery lock.
+bool WalIndexIsBroken(const Sight& sight);
+
 class Comparison {
  public:
   // All must outlive it. `before` null: there was no earlier look, and Possible() is all that may
@@ -60,6 +64,10 @@ class Comparison {
   // is gone. (Looks read the journal before the locks: of a writer that ends in between, a journal
   // without a lock is seen once, but not twice without a change of the database.)
   bool HasHotJournal() const;
+  // Whether the very same journal, which could be hot, was there before.
+  bool HasJournal() const;
+  // Whether the wal-index was torn or damaged before, while nobody was writing it.
+  bool WalIndexWasBroken() const;
 
  private:
   bool SlotZeroCanHaveStayed() const;

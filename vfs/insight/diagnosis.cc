@@ -7,6 +7,8 @@
 
 #include "insight/comparison.h"
 #include "insight/connections.h"
+#include "insight/hazards.h"
+#include "insight/process_scan.h"
 #include "insight/snapshots.h"
 #include "insight/summary.h"
 #include "insight/wait_findings.h"
@@ -14,9 +16,6 @@
 namespace lockscope::insight {
 namespace {
 
-// As many frames as SQLite lets gather before it checkpoints by itself: more of them waiting for
-// one reader is no accident any more.
-constexpr std::uint64_t kManyFrames = 1000;
 constexpr std::size_t kNamedAtMost = 5;
 
 std::string LockName(const LockFacts& lock) {
@@ -40,19 +39,17 @@ std::string Sentence(const std::vector<std::string>& facts) {
 
 class Diagnosis {
  public:
-  Diagnosis(const Sight& sight, const Sight* before, const SlotWatch* watch)
-      : look_(*sight.look),
-        database_(*sight.database),
-        locks_(sight.locks),
-        snapshots_(sight.snapshots),
+  explicit Diagnosis(const Scene& scene)
+      : scene_(scene),
+        look_(scene.look()),
+        database_(scene.database()),
+        locks_(scene.now.locks),
+        snapshots_(scene.now.snapshots),
         connections_(CollectConnections(look_, database_)),
-        earlier_(before, sight, watch) {}
+        earlier_(scene.earlier) {}
 
   std::vector<Finding> Run() {
-    CheckHotJournal();
-    CheckLostLocks();
-    CheckBackfillPins();
-    CheckRestartPins();
+    CheckHazards();
     CheckWhoKeepsOthersOut();
     CheckWalIndex();
     std::stable_sort(findings_.begin(), findings_.end(),
@@ -89,121 +86,25 @@ class Diagnosis {
     return sql ? "\n" + OneLine(*sql) : std::string();
   }
 
-  // The holder, its snapshot, and its statement on a line of its own.
-  std::string HolderOf(const Snapshot& snapshot) const {
-    return Describe(snapshot.lock) + ": " + DescribeSnapshot(look_, snapshot) +
-           SqlLine(snapshot.lock.sql);
-  }
+  // ---- hazards ----
 
-  // ---- pins ----
-
-  void CheckBackfillPins() {
-    const Snapshot* strongest = StrongestPin(snapshots_, Pin::kBackfill);
-    if (strongest == nullptr) return;
-    // Every one that stops checkpoints, the first to stop them first: to end only that one may help
-    // only as far as the next.
-    std::vector<const Snapshot*> pins;
-    for (const Snapshot& snapshot : snapshots_) {
-      if (snapshot.pin != Pin::kBackfill) continue;
-      if (!earlier_.Possible() || earlier_.Has(snapshot)) pins.push_back(&snapshot);
+  void CheckHazards() {
+    for (Hazard& hazard : CollectHazards(scene_)) {
+      const std::string_view word = hazard.hazard;
+      // What a reader is blamed for already says how old its snapshot is.
+      const bool reader = word == "starved-checkpoint" || word == "long-snapshot";
+      if (word == "long-snapshot" && blamed_readers_.count(WhoOf(*hazard.whose)) > 0) continue;
+      if (hazard.whose) hazard.text += SqlLine(hazard.whose->sql);
+      Finding& finding =
+          Add(hazard.severity, hazard.hazard, std::move(hazard.text), std::move(hazard.advice));
+      if (!hazard.whose) continue;
+      Blame(finding, WhoOf(*hazard.whose));
+      if (reader) blamed_readers_.insert(WhoOf(*hazard.whose));
+      if (word == "hot-journal") blamed_writers_.insert(WhoOf(*hazard.whose));
     }
-    std::stable_sort(pins.begin(), pins.end(), [](const Snapshot* a, const Snapshot* b) {
-      return a->mark.value_or(0) < b->mark.value_or(0);
-    });
-    for (const Snapshot* snapshot : pins) {
-      AddBackfillPin(*snapshot, snapshot->mark.value_or(0) == strongest->mark.value_or(0));
-    }
-  }
-
-  void AddBackfillPin(const Snapshot& snapshot, bool first) {
-    const std::uint64_t stop = snapshot.mark.value_or(database_.wal_index->backfilled);
-    const std::uint64_t pinned = snapshot.pinned_bytes.value_or(0);
-    const bool many = pinned >= kManyFrames * database_.wal_index->FrameBytes();
-    std::string text = "starved checkpoint. ";
-    if (!first) {
-      text += "Once the readers before it are gone, checkpoints stop at frame " + WithCommas(stop);
-    } else if (stop == 0) {
-      text += "Nothing at all can be checkpointed, the WAL grows";
-    } else {
-      text += "Nothing past frame " + WithCommas(stop) + " can be checkpointed, the WAL grows";
-    }
-    text += ": " + HumanBytes(pinned) + " pinned.\n" + HolderOf(snapshot);
-    Blame(
-        Add(many ? Severity::kDanger : Severity::kWarning, "starved-checkpoint", std::move(text),
-            "end that transaction (COMMIT or ROLLBACK), or finish or reset the statement; then the "
-            "next checkpoint can run"),
-        WhoOf(snapshot.lock));
-    blamed_readers_.insert(WhoOf(snapshot.lock));
-  }
-
-  void CheckRestartPins() {
-    // A reader at the tip is what every reader is for a moment. It matters where the WAL is long
-    // already and the same reader is seen twice.
-    if (!earlier_.Possible() || !database_.wal_index) return;
-    if (database_.wal_index->max_frame < kManyFrames) return;
-    if (StrongestPin(snapshots_, Pin::kBackfill) != nullptr) return;  // that comes first
-    for (const Snapshot& snapshot : snapshots_) {
-      if (snapshot.pin != Pin::kRestart || !earlier_.Has(snapshot)) continue;
-      if (Holds(WhoOf(snapshot.lock), Resource::kWalWrite))
-        continue;  // of a writer, that is the news
-      Blame(Add(Severity::kWarning, "long-snapshot",
-                "long WAL. All of it can be checkpointed, but it cannot start over while this "
-                "snapshot "
-                "is held, and grows with every commit: " +
-                    HumanBytes(snapshot.pinned_bytes.value_or(0)) + " now.\n" + HolderOf(snapshot),
-                "if it is not meant to be open, end that transaction or finish the statement"),
-            WhoOf(snapshot.lock));
-      blamed_readers_.insert(WhoOf(snapshot.lock));
-    }
-  }
-
-  // ---- the journal ----
-
-  void CheckHotJournal() {
-    if (!database_.journal.content_may_be_hot || database_.bytes == 0) return;
-    // With a WAL in use the journal is a leftover that nobody looks at.
-    if (database_.wal_mode && !locks_.empty()) return;
-    for (const ConnectionFacts& facts : connections_) {
-      if (facts.state != State::kRecovering) continue;
-      Blame(Add(Severity::kWarning, "hot-journal",
-                "hot journal: " + Describe({.pid = facts.pid, .view = facts.view}) +
-                    " is rolling a crashed transaction back now.",
-                "wait: everybody else gets SQLITE_BUSY until it is done"),
-            WhoOf(facts.pid, facts.view));
-      blamed_writers_.insert(WhoOf(facts.pid, facts.view));
-      return;
-    }
-    const bool live = std::any_of(locks_.begin(), locks_.end(), [](const LockFacts& lock) {
-      return lock.resource == Resource::kDatabase && lock.granted &&
-             lock.mode >= LockMode::kReserved;
-    });
-    if (live || (earlier_.Possible() && !earlier_.HasHotJournal())) return;
-    Add(Severity::kDanger, "hot-journal",
-        "hot journal. A writer died in mid-transaction, and what it had changed waits to be rolled "
-        "back: " +
-            HumanBytes(database_.journal.bytes) + " in " + OnOneLine(database_.path) +
-            "-journal.\nUntil then a read-only connection gets SQLITE_READONLY_ROLLBACK, and a "
-            "copy of "
-            "the database without its journal is corrupt.",
-        "open the database once for reading and writing and read anything from it; never delete "
-        "the "
-        "journal");
   }
 
   // ---- locks ----
-
-  void CheckLostLocks() {
-    for (const LockFacts& lock : locks_) {
-      if (lock.verified != false) continue;
-      Blame(Add(Severity::kDanger, "lost-lock",
-                "lost lock. " + Describe(lock) + " believes it holds " + LockName(lock) +
-                    ", and the kernel has no such lock: some code in "
-                    "that process opened and closed the file by itself, which drops every lock on "
-                    "it.",
-                "stop that process's use of the database at once, and run PRAGMA integrity_check"),
-            WhoOf(lock));
-    }
-  }
 
   void CheckWhoKeepsOthersOut() {
     if (!earlier_.Possible()) return;
@@ -310,6 +211,7 @@ class Diagnosis {
 
   void CheckWalIndex() {
     if (database_.wal_index || snapshots_.empty() || !database_.wal_mode) return;
+    if (Found("torn-wal-index")) return;
     Add(Severity::kWarning, "unreadable",
         "the wal-index " + OnOneLine(database_.path) +
             "-shm cannot be read, or is being written: what the "
@@ -409,12 +311,13 @@ class Diagnosis {
     if (!well.empty()) Add(Severity::kOk, "state", Sentence(well));
   }
 
+  const Scene& scene_;
   const Look& look_;
   const Database& database_;
   const std::vector<LockFacts>& locks_;
   const std::vector<Snapshot>& snapshots_;
   std::vector<ConnectionFacts> connections_;
-  Comparison earlier_;
+  const Comparison& earlier_;
   std::set<Who> blamed_readers_;
   std::set<Who> blamed_writers_;
   std::vector<Finding> findings_;
@@ -422,25 +325,15 @@ class Diagnosis {
 
 }  // namespace
 
-const char* Name(Severity severity) {
-  switch (severity) {
-    case Severity::kDanger:
-      return "danger";
-    case Severity::kWarning:
-      return "warning";
-    case Severity::kOk:
-      break;
-  }
-  return "ok";
-}
-
 std::vector<Finding> Diagnose(const Look& look, const Look* earlier, const SlotWatch* watch) {
   std::vector<Finding> all;
+  const ProcessScan processes(look);
   for (std::size_t i = 0; i < look.databases().size(); ++i) {
     const Sight now(look, look.databases().at(i));
     std::optional<Sight> before;
     if (earlier != nullptr) before.emplace(*earlier, earlier->databases().at(i));
-    auto findings = Diagnosis(now, before ? &*before : nullptr, watch).Run();
+    const Comparison comparison(before ? &*before : nullptr, now, watch);
+    auto findings = Diagnosis({now, comparison, processes}).Run();
     auto waits = WaitFindings(look, look.databases().at(i));
     findings.insert(findings.begin(), std::make_move_iterator(waits.begin()),
                     std::make_move_iterator(waits.end()));

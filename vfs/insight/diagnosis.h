@@ -6,22 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "insight/hazards.h"
 #include "insight/look.h"
 #include "insight/slot_watch.h"
 
 namespace lockscope::insight {
 
-enum class Severity { kOk, kWarning, kDanger };
-const char* Name(Severity severity);
-
 // A finding's `hazard` is one of these words:
 //
-//   starved-checkpoint  a snapshot keeps checkpoints from going on; danger from 1,000 frames
-//                       on, which is where SQLite by default would have checkpointed long ago
-//   long-snapshot       a snapshot keeps a long WAL from starting over; warning
-//   hot-journal         a crashed transaction waits to be rolled back (danger), or is being
-//                       (warning)
-//   lost-lock           a lock that this process believes it has is not in the kernel; danger
+//   those of hazards.h
 //   writer, exclusive, pending-writer, checkpoint, wal-recovery
 //                       somebody keeps others out, and committed nothing between the looks;
 //                       warning

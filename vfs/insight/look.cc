@@ -45,8 +45,7 @@ ledger::DatabaseFilter Belongs(const std::string& path, const FileId& id) {
 
 // A writer changes the two copies of the header one after the other: what is torn now is whole in a
 // moment, unless the writer died there.
-std::optional<format::WalIndex> ReadWalIndex(const Database& database,
-                                             const OpenFiles& open_files) {
+std::optional<format::WalIndex> ReadWalIndex(Database& database, const OpenFiles& open_files) {
   constexpr int kAttempts = 10;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::vector<std::uint8_t> head;
@@ -60,6 +59,7 @@ std::optional<format::WalIndex> ReadWalIndex(const Database& database,
       head.assign(bytes.begin(), bytes.end());
     }
     const format::WalIndex wal_index = format::DecodeWalIndex(head);
+    database.wal_index_state = wal_index.state;
     if (wal_index.valid()) return wal_index;
     if (wal_index.state != format::WalIndexState::kTorn) return std::nullopt;
     Pause(200);
@@ -71,6 +71,7 @@ void ReadFiles(Database& database, const OpenFiles& open_files) {
   if (const auto facts = kernel::StatPath(database.path)) {
     database.id = facts->id;
     database.bytes = facts->bytes;
+    database.written_ns = facts->written_ns;
     const auto head = ReadHead(database.path, facts->id, format::kDatabaseHeaderBytes, open_files);
     database.header = format::DecodeDatabaseHeader(head);
   }
@@ -80,6 +81,7 @@ void ReadFiles(Database& database, const OpenFiles& open_files) {
   if (const auto facts = kernel::StatPath(database.path + "-wal")) {
     database.wal_exists = true;
     database.wal_bytes = facts->bytes;
+    database.wal_written_ns = facts->written_ns;
   }
   const std::string journal = database.path + "-journal";
   if (const auto facts = kernel::StatPath(journal); facts && S_ISREG(facts->mode)) {
@@ -89,6 +91,8 @@ void ReadFiles(Database& database, const OpenFiles& open_files) {
     database.journal.written_ns = facts->written_ns;
     const auto head = ReadHead(journal, facts->id, format::kJournalHeaderBytes, open_files);
     database.journal.content_may_be_hot = format::JournalContentMayBeHot(facts->bytes, head);
+    const format::JournalHeader header = format::DecodeJournalHeader(head);
+    if (header.magic) database.journal.initial_pages = header.initial_pages;
   }
 }
 

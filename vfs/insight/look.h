@@ -31,7 +31,8 @@ struct JournalFacts {
   FileId id;
   std::uint64_t bytes = 0;
   std::int64_t written_ns = 0;
-  bool content_may_be_hot = false;  // not empty, and its first byte is not zero
+  bool content_may_be_hot = false;             // not empty, and its first byte is not zero
+  std::optional<std::uint32_t> initial_pages;  // of the database before; null: it does not tell
 };
 
 // What one process holds on one database, byte by byte, as the kernel tells.
@@ -67,10 +68,13 @@ struct Database {
   std::string path;
   FileId id;
   std::uint64_t bytes = 0;
-  FileId shm;  // of the -shm beside it; unknown where there is none
+  std::int64_t written_ns = 0;  // st_mtim
+  FileId shm;                   // of the -shm beside it; unknown where there is none
   std::optional<format::DatabaseHeader> header;
-  std::optional<format::WalIndex> wal_index;  // only a valid one
+  std::optional<format::WalIndex> wal_index;             // only a valid one
+  std::optional<format::WalIndexState> wal_index_state;  // as it was read last; null: not at all
   std::uint64_t wal_bytes = 0;
+  std::int64_t wal_written_ns = 0;
   bool wal_exists = false;
   bool wal_mode = false;
   JournalFacts journal;

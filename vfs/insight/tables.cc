@@ -5,6 +5,7 @@
 #include "insight/barrier_table.h"
 #include "insight/blocker_table.h"
 #include "insight/connections.h"
+#include "insight/hazard_table.h"
 #include "insight/history_tables.h"
 #include "insight/locks.h"
 #include "insight/recovery_table.h"
@@ -219,6 +220,7 @@ constexpr std::array kTables = {Table{"connections", kConnectionColumns, Connect
                                 Table{"blockers", kBlockerColumns, BlockerRows},
                                 Table{"waits", kWaitColumns, WaitRows},
                                 Table{"recoveries", kRecoveryColumns, RecoveryRows},
+                                Table{"hazards", kHazardColumns, HazardRows},
                                 Table{"events", kEventColumns, EventRows},
                                 Table{"stats", kStatColumns, StatRows}};
 

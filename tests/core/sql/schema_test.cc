@@ -59,8 +59,9 @@ TEST_F(SchemaTest, TablesAreTheseAndNoOthers) {
   EXPECT_EQ(
       db_.Lines("select name from pragma_module_list where name like '%lockscope%' order by 1"),
       (Lines{"lockscope_barrier_files", "lockscope_barriers", "lockscope_blockers",
-             "lockscope_connections", "lockscope_events", "lockscope_locks", "lockscope_recoveries",
-             "lockscope_snapshots", "lockscope_stats", "lockscope_waits", "lockscope_wal"}));
+             "lockscope_connections", "lockscope_events", "lockscope_hazards", "lockscope_locks",
+             "lockscope_recoveries", "lockscope_snapshots", "lockscope_stats", "lockscope_waits",
+             "lockscope_wal"}));
 }
 
 TEST_F(SchemaTest, AddingThemAgainIsHarmless) {
@@ -148,6 +149,11 @@ TEST_F(ColumnsTest, Recoveries) {
                         "duration_ms INTEGER", "refused INTEGER", "super_journal TEXT"}));
 }
 
+TEST_F(ColumnsTest, Hazards) {
+  EXPECT_EQ(Columns("hazards"),
+            WithCommon({"hazard TEXT", "severity TEXT", "explanation TEXT", "advice TEXT"}));
+}
+
 TEST_F(ColumnsTest, Events) {
   EXPECT_EQ(Columns("events"),
             (Lines{"database TEXT", "pid INTEGER", "process TEXT", "connection INTEGER",
@@ -178,7 +184,7 @@ TEST_F(SchemaTest, TheTablesAreReadOnly) {
 }
 
 TEST_F(SchemaTest, AnUnknownFunctionOrTableIsSqlitesOwnError) {
-  EXPECT_EQ(db_.Try("select * from lockscope_hazards").code, SQLITE_ERROR);
+  EXPECT_EQ(db_.Try("select * from lockscope_checkpoints").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_why(1, 2)").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json()").code, SQLITE_ERROR);
   EXPECT_EQ(db_.Try("select lockscope_json('a', 'b', 'c')").code, SQLITE_ERROR);
