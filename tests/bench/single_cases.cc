@@ -145,6 +145,47 @@ class OpenCloseCase : public Case {
   std::unique_ptr<Connection> keeper_;
 };
 
+// A writer that is refused each time and has no busy handler: what a refused lock call costs, with
+// the looks into who is in the way.
+class RefusedCase : public Case {
+ public:
+  RefusedCase(const std::string& journal_mode, const EpochOptions& options)
+      : path_(options.folder + "/refused.db") {
+    CreateDatabase(path_, journal_mode);
+    writer_ = std::make_unique<Connection>(path_, "unix");
+    writer_->Exec("begin immediate");
+    for (const Side side : {Side::kStock, Side::kShim}) {
+      Opened& opened = sides_[Index(side)];
+      opened.connection = std::make_unique<Connection>(path_, VfsOf(side, options.calibrate));
+      opened.update = std::make_unique<Statement>(opened.connection->get(),
+                                                  "update t set v = v + 1 where id = ?1");
+    }
+  }
+
+  Sample Run(Side side, long operations) override {
+    Statement& update = *sides_[Index(side)].update;
+    return TimeLoop(operations, [&update] {
+      if (update.TryRun(1)) throw std::runtime_error("it was not refused");
+    });
+  }
+
+ private:
+  struct Opened {
+    std::unique_ptr<Connection> connection;
+    std::unique_ptr<Statement> update;
+  };
+
+  const std::string path_;
+  std::unique_ptr<Connection> writer_;
+  std::array<Opened, kSides> sides_;
+};
+
+Comparison Refused(const std::string& name, const std::string& journal_mode) {
+  return {.name = name, .epoch = [journal_mode](const EpochOptions& options) {
+            return std::make_unique<RefusedCase>(journal_mode, options);
+          }};
+}
+
 Comparison Of(const std::string& name, const Load& load) {
   return {.name = name, .epoch = [load](const EpochOptions& options) {
             return std::make_unique<StatementCase>(load, options);
@@ -186,6 +227,8 @@ std::vector<Comparison> SingleConnectionCases() {
       Of("write truncate, sync off", {.write = true, .journal_mode = "truncate"}),
       Of("write truncate, sync normal",
          {.write = true, .journal_mode = "truncate", .synchronous = "normal"}),
+      Refused("refused write wal", "wal"),
+      Refused("refused write delete", "delete"),
       OpenClose("open, select, close: wal", "wal", false),
       OpenClose("open, select, close: delete", "delete", false),
       OpenClose("open with tables, select, close: wal", "wal", true),

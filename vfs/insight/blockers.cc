@@ -91,7 +91,8 @@ class Collector {
   Collector(const Look& look, const Database& database)
       : database_(database),
         locks_(CollectLocks(look, database)),
-        snapshots_(CollectSnapshots(look, database, locks_)) {}
+        snapshots_(CollectSnapshots(look, database, locks_)),
+        reasons_(database, locks_) {}
 
   std::vector<Block> Run() {
     AddWaiters();
@@ -167,7 +168,7 @@ class Collector {
                        .wants = wants,
                        .blocker = held,
                        .advice = AdviceFor(held, wants),
-                       .reason = Reasons(database_, locks_).Of(held, wants.mode)});
+                       .reason = reasons_.Of(held, wants.mode)});
   }
 
   // ---- advice ----
@@ -268,6 +269,7 @@ class Collector {
   const Database& database_;
   const std::vector<LockFacts> locks_;
   const std::vector<Snapshot> snapshots_;
+  const Reasons reasons_;
   std::vector<Block> blocks_;
 };
 

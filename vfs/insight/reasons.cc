@@ -30,11 +30,13 @@ bool OfBarrier(const LockFacts& lock) { return lock.view != nullptr && lock.view
 
 // ---- the rules ----
 
-bool Reasons::AlsoHolds(const LockFacts& of, Resource resource) const {
-  return std::any_of(locks_.begin(), locks_.end(), [&](const LockFacts& lock) {
-    return lock.granted && lock.resource == resource && lock.mode == LockMode::kExclusive &&
-           WhoOf(lock) == WhoOf(of);
-  });
+Reasons::Reasons(const Database& database, const std::vector<LockFacts>& locks)
+    : database_(database) {
+  for (const LockFacts& lock : locks) {
+    if (!lock.granted || lock.mode != LockMode::kExclusive) continue;
+    if (lock.resource == Resource::kWalRecover) recover_.insert(WhoOf(lock));
+    if (lock.resource == Resource::kWalCheckpoint) checkpoint_.insert(WhoOf(lock));
+  }
 }
 
 Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
@@ -43,9 +45,9 @@ Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
   if (IsReadSlot(lock.resource)) {
     return lock.mode == LockMode::kShared ? Reason::kReaders : Reason::kUnknown;
   }
-  if (AlsoHolds(lock, Resource::kWalRecover)) return Reason::kWalRecovery;
+  if (recover_.count(WhoOf(lock)) > 0) return Reason::kWalRecovery;
   if (lock.resource == Resource::kWalCheckpoint) return Reason::kCheckpoint;
-  if (AlsoHolds(lock, Resource::kWalCheckpoint)) {
+  if (checkpoint_.count(WhoOf(lock)) > 0) {
     // Of a process the kernel tells the sum of its connections: it may be a writer beside a
     // checkpoint.
     return lock.view != nullptr ? Reason::kCheckpoint : Reason::kUnknown;
@@ -89,11 +91,12 @@ namespace {
 
 class Explainer {
  public:
-  Explainer(const Look& look, const Database& database, const RefusedRequest& request)
+  Explainer(const Look& look, const Database& database, const std::vector<LockFacts>& locks,
+            const RefusedRequest& request)
       : look_(look),
         database_(database),
         request_(request),
-        locks_(CollectLocks(look, database)),
+        locks_(locks),
         reasons_(database, locks_) {}
 
   Explanation Run() {
@@ -255,7 +258,7 @@ class Explainer {
   const Look& look_;
   const Database& database_;
   const RefusedRequest& request_;
-  const std::vector<LockFacts> locks_;
+  const std::vector<LockFacts>& locks_;
   const Reasons reasons_;
   std::vector<LockFacts> blockers_;
 };
@@ -285,8 +288,8 @@ std::string LockInWords(Resource resource, LockMode mode) {
 }
 
 Explanation ExplainRefusal(const Look& look, const Database& database,
-                           const RefusedRequest& request) {
-  return Explainer(look, database, request).Run();
+                           const std::vector<LockFacts>& locks, const RefusedRequest& request) {
+  return Explainer(look, database, locks, request).Run();
 }
 
 }  // namespace lockscope::insight

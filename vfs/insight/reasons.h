@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "insight/comparison.h"
 #include "insight/locks.h"
 #include "insight/look.h"
 #include "model/event.h"
@@ -17,9 +19,8 @@ namespace lockscope::insight {
 // The rules, over the locks of one database.
 class Reasons {
  public:
-  // Both must outlive it.
-  Reasons(const Database& database, const std::vector<LockFacts>& locks)
-      : database_(database), locks_(locks) {}
+  // `database` must outlive it.
+  Reasons(const Database& database, const std::vector<LockFacts>& locks);
 
   // Why `blocker`, which is in the way, keeps one from a lock of mode `wanted`. `upgrade`: one that
   // wants to write in a transaction that began with reading.
@@ -29,10 +30,10 @@ class Reasons {
   Reason OnDatabase(const LockFacts& lock, LockMode wanted, bool upgrade) const;
   Reason OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) const;
   Reason OfExclusive(const LockFacts& lock) const;
-  bool AlsoHolds(const LockFacts& of, Resource resource) const;
 
   const Database& database_;
-  const std::vector<LockFacts>& locks_;
+  std::set<Who> recover_;     // who holds the recover lock exclusively
+  std::set<Who> checkpoint_;  // likewise the checkpoint lock
 };
 
 // A request that was refused, or would be.
@@ -53,8 +54,9 @@ struct Explanation {
   std::string Text() const;  // both
 };
 
+// `locks`: CollectLocks() of the two.
 Explanation ExplainRefusal(const Look& look, const Database& database,
-                           const RefusedRequest& request);
+                           const std::vector<LockFacts>& locks, const RefusedRequest& request);
 
 // "the WAL write lock", "RESERVED"
 std::string LockInWords(Resource resource, LockMode mode);

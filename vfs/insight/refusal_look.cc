@@ -52,7 +52,8 @@ void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
                                .wanted = refusal.event,
                                .upgrade = refusal.upgrade};
-  const Explanation found = ExplainRefusal(look, look.databases().front(), request);
+  const Database& database = look.databases().front();
+  const Explanation found = ExplainRefusal(look, database, CollectLocks(look, database), request);
   cause.reason = found.reason;
   cause.explanation = found.Text();
   if (found.blockers.size() != 1) return;  // several are named in the explanation

@@ -13,16 +13,19 @@ namespace lockscope::insight {
 namespace {
 
 constexpr std::int64_t kLongMs = 1000;
+// The others are counted.
+constexpr std::size_t kToldAtMost = 20;
 constexpr std::int64_t kLatelyMs = 60'000;
 
 std::string SqlLine(const std::optional<std::string>& sql) {
   return sql ? "\n" + OneLine(*sql) : std::string();
 }
 
-Finding Waits(const Look& look, const Database& database, const LockFacts& waiter) {
+Finding Waits(const Look& look, const Database& database, const std::vector<LockFacts>& locks,
+              const LockFacts& waiter) {
   RefusedRequest request{.wanted = {.resource = waiter.resource, .to = waiter.mode}};
   if (waiter.view != nullptr) request.asker = KeyOf(*waiter.view);
-  const Explanation why = ExplainRefusal(look, database, request);
+  const Explanation why = ExplainRefusal(look, database, locks, request);
   const auto age_ms = look.AgeMs(waiter.since);
   Finding finding{.database = database.path,
                   .severity = age_ms.value_or(0) >= kLongMs ? Severity::kWarning : Severity::kOk,
@@ -40,8 +43,14 @@ Finding Waits(const Look& look, const Database& database, const LockFacts& waite
 
 std::vector<Finding> WaitFindings(const Look& look, const Database& database) {
   std::vector<Finding> findings;
-  for (const LockFacts& lock : CollectLocks(look, database)) {
-    if (!lock.granted) findings.push_back(Waits(look, database, lock));
+  const std::vector<LockFacts> locks = CollectLocks(look, database);
+  std::size_t waiting = 0;
+  for (const LockFacts& lock : locks) {
+    if (lock.granted || ++waiting > kToldAtMost) continue;
+    findings.push_back(Waits(look, database, locks, lock));
+  }
+  if (waiting > kToldAtMost) {
+    findings.back().text += "\n(" + WithCommas(waiting - kToldAtMost) + " more wait)";
   }
   std::int64_t lately = 0;
   std::optional<SeenWait> newest;

@@ -43,7 +43,7 @@ std::string With(Reason reason, const std::string& text) {
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
-  const Explanation now = ExplainRefusal(look, *last.database,
+  const Explanation now = ExplainRefusal(look, *last.database, CollectLocks(look, *last.database),
                                          {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
                                           .upgrade = cause.reason == Reason::kUpgradeDeadlock});
@@ -71,9 +71,10 @@ std::optional<Explanation> InTheWayNow(const Look& look, const Database& databas
                            ? Event{.resource = Resource::kWalWrite, .to = LockMode::kExclusive}
                            : Event{.resource = Resource::kDatabase, .to = LockMode::kReserved};
   const Event recovers{.resource = Resource::kWalRecover, .to = LockMode::kShared};
+  const std::vector<LockFacts> locks = CollectLocks(look, database);
   for (const Event& wanted : {reads, recovers, writes}) {
     request.wanted = wanted;
-    Explanation found = ExplainRefusal(look, database, request);
+    Explanation found = ExplainRefusal(look, database, locks, request);
     if (!found.blockers.empty()) return found;
   }
   return std::nullopt;
