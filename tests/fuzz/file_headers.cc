@@ -1,10 +1,13 @@
-// The first bytes of a database and of a rollback journal. Each decoder gets every input: what is
-// one is never the other.
+// The first bytes of a database and of a WAL, and all of a rollback journal. Each decoder gets
+// every input: what is a database is never a journal.
 #include "format/database_header.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "format/rollback_journal.h"
+#include "format/wal_header.h"
+#include "format/wal_index.h"
 #include "fuzz/check.h"
 
 namespace lockscope::fuzz {
@@ -75,7 +78,44 @@ bool CheckJournal(Bytes bytes) {
   return header.magic;
 }
 
+// The input as a journal of its own length, and as the beginning of one whose bytes repeat it: that
+// has as many headers as one likes.
+void CheckWalk(Bytes bytes) {
+  const format::JournalRead read = [bytes](std::uint64_t offset, std::span<std::uint8_t> into) {
+    if (offset > bytes.size() || into.size() > bytes.size() - offset) return false;
+    std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset), into.size(), into.begin());
+    return true;
+  };
+  const auto records = format::JournalRecords(bytes.size(), 512, read);
+  FUZZ_CHECK(records.value_or(0) <= bytes.size() / (512 + 8));
+  FUZZ_CHECK(records == format::JournalRecords(bytes.size(), 512, read));
+  FUZZ_CHECK(!records || bytes.size() >= format::kJournalHeaderBytes);
+  const auto name = format::SuperJournalOf(bytes.size(), read);
+  FUZZ_CHECK(!name || (!name->empty() && name->size() + 16 <= bytes.size()));
+
+  if (bytes.empty()) return;
+  std::size_t reads = 0;
+  const format::JournalRead endless = [&](std::uint64_t offset, std::span<std::uint8_t> into) {
+    ++reads;
+    for (std::size_t i = 0; i < into.size(); ++i) into[i] = bytes[(offset + i) % bytes.size()];
+    return true;
+  };
+  constexpr std::uint64_t kBytes = std::uint64_t{1} << 40;
+  FUZZ_CHECK(format::JournalRecords(kBytes, 512, endless).value_or(0) <= kBytes / (512 + 8));
+  FUZZ_CHECK(reads <= format::kJournalSegmentsMax);
+}
+
+void CheckWal(Bytes bytes) {
+  for (const std::uint64_t size : {std::uint64_t{bytes.size()}, std::uint64_t{1} << 40}) {
+    const auto frames = format::WalFrames(bytes, size);
+    FUZZ_CHECK(!frames || bytes.size() >= format::kWalHeaderBytes);
+    FUZZ_CHECK(frames.value_or(0) <= size / (512 + format::kFrameHeaderBytes));
+  }
+}
+
 void TryFileHeaders(Bytes bytes) {
+  CheckWalk(bytes);
+  CheckWal(bytes);
   const bool database = CheckDatabase(bytes);
   const bool journal = CheckJournal(bytes);
   FUZZ_CHECK(!(database && journal));
