@@ -105,10 +105,15 @@ class Collector {
                           .pages_done = note.pages_done};
         if (!note.sql.empty()) seen.sql = note.sql;
         if (!note.super_journal.empty()) seen.super_journal = note.super_journal;
-        // In exclusive locking mode nothing tells that it is over but the journal.
+        // The journal is finished a moment before the lock is let go. A connection that has closed
+        // has ended what it ran; else it has died.
         const bool over =
             note.kind == RecoveryKind::kRollbackJournal && !database_.journal.content_may_be_hot;
-        if (seen.state == Phase::kRunning && (over || !notes.open)) seen.state = Phase::kDone;
+        if (seen.state == Phase::kRunning && !notes.open) {
+          seen.state = Phase::kFailed;
+        } else if (seen.state == Phase::kRunning && over) {
+          seen.state = Phase::kDone;
+        }
         all_.push_back(std::move(seen));
       }
     }

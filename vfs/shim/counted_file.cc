@@ -15,6 +15,11 @@ std::size_t BytesOf(const sqlite3_io_methods& methods) {
 
 }  // namespace
 
+void CopyMethods(const sqlite3_io_methods& from, sqlite3_io_methods& to) noexcept {
+  std::memcpy(&to, &from, BytesOf(from));
+  if (to.iVersion > 3) to.iVersion = 3;
+}
+
 CountedFile::State& CountedFile::StateOf(sqlite3_file* file) {
   auto* table = const_cast<sqlite3_io_methods*>(file->pMethods);
   return *reinterpret_cast<State*>(table);
@@ -24,8 +29,7 @@ void CountedFile::Begin(sqlite3_file* file, What what, int smallest_bytes,
                         ledger::Word& pages) noexcept {
   End();
   state_ = {};
-  std::memcpy(&state_.table, file->pMethods, BytesOf(*file->pMethods));
-  if (state_.table.iVersion > 3) state_.table.iVersion = 3;
+  CopyMethods(*file->pMethods, state_.table);
   if (what == What::kReads) state_.table.xRead = xRead;
   if (what == What::kWrites) state_.table.xWrite = xWrite;
   state_.table.xClose = xClose;

@@ -13,6 +13,9 @@
 
 namespace lockscope::shim {
 
+// Copies as much of a table as its version has, up to the newest that is known here.
+void CopyMethods(const sqlite3_io_methods& from, sqlite3_io_methods& to) noexcept;
+
 class CountedFile {
  public:
   enum class What { kReads, kWrites };

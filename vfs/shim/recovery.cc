@@ -103,7 +103,7 @@ void ShimFile::ExclusiveGranted(const ledger::HeldBits& before) noexcept {
 
 void ShimFile::ExclusiveEnds() noexcept {
   if (recovery_ != nullptr && recovery_->kind == RecoveryKind::kRollbackJournal) {
-    RecoveryEnds(recovery_->restored);
+    RecoveryEnds(false);  // a journal that was finished has ended it before
   }
   if (!is_exclusive_) return;
   ExclusiveFiles::Remove(*this);
@@ -136,6 +136,12 @@ void ShimFile::RollbackBegins(sqlite3_file* journal) {
          .journal_bytes = bytes,
          .super_journal = super_journal ? std::string_view(*super_journal) : std::string_view()},
         &base_, CountedFile::What::kWrites);
+  recovery_->journal.Watch(journal, *this);
+}
+
+// Told by the journal's own method table, which goes with recovery_.
+void ShimFile::JournalFinished() noexcept {
+  if (recovery_ != nullptr && recovery_->restored) RecoveryEnds(true);
 }
 
 namespace {
@@ -175,6 +181,8 @@ void ShimFile::WalRecoveryBegins() noexcept try {
   sqlite3_file* wal = WalOf(db_ != nullptr ? *db_ : nullptr, &base_);
   if (wal != nullptr) {
     start.journal_bytes = SizeOf(wal);
+    // Whoever comes first makes the wal-index in this way, with nothing to recover too.
+    if (start.journal_bytes == 0) return;
     start.pages_total = 0;
     start.pages_done = 0;
     std::array<std::uint8_t, format::kWalHeaderBytes> head{};

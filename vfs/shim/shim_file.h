@@ -63,6 +63,8 @@ class ShimFile {
   static void JournalOpened(const char* name, sqlite3_file* journal) noexcept;
   // A file of that name was deleted.
   static void JournalDeleted(const char* name) noexcept;
+  // The journal that is being rolled back was overwritten or cut off.
+  void JournalFinished() noexcept;
 
  private:
   struct Methods;  // the trampolines that SQLite calls
