@@ -174,13 +174,13 @@ class OpenFileHazards {
 
   Hazard& Add(std::int64_t pid, const char* word, Severity severity, const std::string& short_text,
               const std::string& text, std::string advice) {
-    const LockFacts who{.pid = pid};
-    return hazards_.emplace_back(
-        Hazard{.hazard = word,
-               .severity = severity,
-               .whose = who,
-               .text = short_text + ". " + DescribeHolder(scene_.look(), who) + " " + text,
-               .advice = std::move(advice)});
+    Hazard& hazard = hazards_.emplace_back();
+    hazard.hazard = word;
+    hazard.severity = severity;
+    const LockFacts& who = hazard.whose.emplace(LockFacts{.pid = pid});
+    hazard.text = short_text + ". " + DescribeHolder(scene_.look(), who) + " " + text;
+    hazard.advice = std::move(advice);
+    return hazard;
   }
 
   void Add(const Suspicion& suspicion) {
