@@ -344,6 +344,7 @@ TEST_P(NoRollbackTest, ExclusiveLockingModeAfterARollback) {
   a_.Exec("c", "pragma cache_size = 1; begin; update t set pad = randomblob(300)");
   // The kernel alone cannot tell: nobody has RESERVED, and a journal is there again.
   if (GetParam()) {
+    EXPECT_EQ(State(), "none");
     EXPECT_EQ(Seen().size(), 1U);
     EXPECT_EQ(OneOf("done", "pages_done = pages_total")[0], "1");
   }

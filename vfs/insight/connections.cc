@@ -70,7 +70,10 @@ const char* Name(State state) {
 }
 
 bool HoldsReserved(const Database& database, const LockFacts& lock) {
-  if (lock.view != nullptr) return lock.view->held.Holds(LockMode::kReserved);
+  if (lock.view != nullptr) {
+    const ledger::HeldBits& held = lock.view->held;
+    return held.Holds(LockMode::kReserved) || held.rolled_back;
+  }
   return std::any_of(database.holders.begin(), database.holders.end(), [&lock](const auto& holder) {
     return holder.pid == lock.pid && holder.reserved;
   });

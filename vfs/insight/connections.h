@@ -25,7 +25,8 @@ struct ConnectionFacts {
   std::optional<std::string> journal_mode{};
 };
 
-// Whether the holder of `lock`, or its process where only the kernel sees it, has RESERVED too.
+// Whether the holder of `lock`, or its process where only the kernel sees it, has RESERVED too, or
+// EXCLUSIVE in its place, kept from a rollback that is over.
 bool HoldsReserved(const Database& database, const LockFacts& lock);
 // EXCLUSIVE straight from SHARED, beside a journal that could be hot: it is being rolled back.
 bool IsRollingBack(const Database& database, const LockFacts& lock);

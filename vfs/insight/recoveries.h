@@ -42,7 +42,7 @@ std::vector<SeenRecovery> CollectRecoveries(const Look& look, const Database& da
 
 // Whether a hot journal waits for somebody who rolls it back, by SQLite's own rules: it is not
 // empty, its first byte is not zero, nobody holds RESERVED or more, and the database is not empty.
-// (And in WAL mode, in use, nobody looks for one.) The look has read the journal before the locks:
+// (Beside a WAL that is in use it is stale: see journal_hazards.) The look has read the journal before the locks:
 // where it has changed since, this is false.
 bool HasHotJournal(const Look& look, const Database& database);
 

@@ -211,6 +211,7 @@ void Connection::ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) n
     held.database_levels = Without(held.database_levels, Bit(released));
   }
   held.database = level;
+  if (level < LockMode::kExclusive) held.rolled_back = false;
 }
 
 void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,

@@ -51,6 +51,15 @@ void Connection::RecoveryEnded(bool done, Ticks now) noexcept {
   note.phase.Store(
       static_cast<std::uint64_t>(done ? RecoveryPhase::kDone : RecoveryPhase::kFailed));
   note.ended.Store(now);
+  // Where exclusive locking mode keeps EXCLUSIVE, the next transaction's journal is none to roll
+  // back.
+  HeldBits bits = held();
+  const bool rollback =
+      note.kind.Own() == static_cast<std::uint64_t>(RecoveryKind::kRollbackJournal);
+  if (!done || !rollback || bits.database != LockMode::kExclusive) return;
+  bits.rolled_back = true;
+  const Update slot_update(record().slot.sequence);
+  record().slot.words.held.Store(bits.Pack());
 }
 
 // ---- waits ----

@@ -60,6 +60,7 @@ enum class Autocommit : std::uint8_t { kUnknown = 0, kOff = 1, kOn = 2 };
 // bit 24-31  wal-index locks held exclusively, by offset
 // bit 32-39  Autocommit, as at the last lock call
 // bit 40     the wal-index is mapped
+// bit 41     EXCLUSIVE was taken to roll a hot journal back, and is kept though that is over
 inline constexpr int kHeldLevelsShift = 8;
 inline constexpr int kHeldSharedShift = 16;
 inline constexpr int kHeldExclusiveShift = 24;
@@ -73,13 +74,15 @@ struct HeldBits {
   std::uint8_t shm_exclusive = 0;
   Autocommit autocommit = Autocommit::kUnknown;
   bool wal_open = false;
+  bool rolled_back = false;
 
   constexpr std::uint64_t Pack() const {
     return static_cast<std::uint64_t>(database) | static_cast<std::uint64_t>(database_levels) << 8 |
            static_cast<std::uint64_t>(shm_shared) << 16 |
            static_cast<std::uint64_t>(shm_exclusive) << 24 |
            static_cast<std::uint64_t>(autocommit) << 32 |
-           static_cast<std::uint64_t>(wal_open) << 40;
+           static_cast<std::uint64_t>(wal_open) << 40 |
+           static_cast<std::uint64_t>(rolled_back) << 41;
   }
   // Out-of-range values, which only a hostile source has, become the weakest.
   static constexpr HeldBits Unpack(std::uint64_t word) {
@@ -91,6 +94,7 @@ struct HeldBits {
     bits.shm_exclusive = field(24);
     if (field(32) <= 2) bits.autocommit = static_cast<Autocommit>(field(32));
     bits.wal_open = (field(40) & 1) != 0;
+    bits.rolled_back = (field(40) & 2) != 0;
     return bits;
   }
 

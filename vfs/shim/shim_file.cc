@@ -332,8 +332,6 @@ int ShimFile::Lock(int level) noexcept {
   if (result == SQLITE_OK) {
     connection_->DatabaseLocked(wanted, now, Context());
     if (wanted == LockMode::kExclusive) ExclusiveGranted(before);
-    // Where EXCLUSIVE is never let go, what is written next tells that the rollback is over.
-    if (wanted == LockMode::kReserved && recovery_ != nullptr) ExclusiveEnds();
     return SQLITE_OK;
   }
   const CallContext context = Context();
