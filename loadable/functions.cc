@@ -65,7 +65,8 @@ Status Set(sqlite3_context* context, int, sqlite3_value** arguments) {
   if (!value.ok()) return value.status();
   const std::string log_before = settings::WordOfProcess("log");
   if (Status status = settings::Set(name.value(), value.value()); !status.ok()) return status;
-  if (Status status = logging::Follow(); !status.ok()) {
+  const bool of_log = sqlite3_stricmp(name.value().c_str(), "log") == 0;
+  if (Status status = of_log ? logging::Follow() : Status{}; !status.ok()) {
     (void)settings::Set("log", log_before);
     return status;
   }

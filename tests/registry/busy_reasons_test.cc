@@ -157,7 +157,46 @@ TEST_P(ReasonTest, ExclusiveLockingMode) {
   blocker().Exec("c", "pragma locking_mode = exclusive");
   blocker().Exec("c", "update t set v = v + 1 where id = 1");
   EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
-  ExpectBlocker(Wait(), "exclusive", "update t set v = v + 1 where id = 1");
+  // By its locks alone it could as well be a transaction without a journal file.
+  ExpectBlocker(Wait(), GetParam() == In::kLockscope ? "exclusive" : "unknown",
+                "update t set v = v + 1 where id = 1");
+}
+
+TEST_P(ReasonTest, ATransactionWithoutAJournalFileIsNotTakenForExclusiveLockingMode) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "pragma journal_mode = memory");
+  blocker().Exec("c", "pragma cache_size = 1");
+  blocker().Exec("c", "begin");
+  blocker().Exec("c", "update t set pad = randomblob(300)");
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  ExpectBlocker(Wait(), "unknown", "update t set pad = randomblob(300)");
+}
+
+TEST_P(ReasonTest, AChangeOfJournalModeWaitsForOpenConnections) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  EXPECT_EQ(asker_.Try("c", "pragma journal_mode = delete").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  EXPECT_EQ(wait.at("reason"), "unknown") << wait.dump(2);
+  EXPECT_EQ(wait.at("blocker_pid"), blocker().pid());
+  EXPECT_THAT(wait.value("explanation", ""), HasSubstr("every open connection is in the way"));
+}
+
+// Waiting is of no use to a transaction that has read: SQLite calls no busy handler then.
+TEST_P(ReasonTest, AReaderThatWantsToWriteIsNotToldToWait) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "begin");
+  asker_.Exec("c", "select count(*) from t");
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  ExpectBlocker(wait, "writer", "begin immediate");
+  EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting does not help a transaction that"));
 }
 
 TEST_P(ReasonTest, AVacuum) {
@@ -171,8 +210,7 @@ TEST_P(ReasonTest, AVacuum) {
   const Json wait = Wait();
   blocker().Continue();
   EXPECT_TRUE(vacuum.Wait().ok());
-  EXPECT_EQ(wait.at("reason"), "exclusive") << wait.dump(2);
-  EXPECT_EQ(wait.at("blocker_pid"), blocker().pid());
+  ExpectBlocker(wait, GetParam() == In::kLockscope ? "exclusive" : "unknown", "vacuum");
 }
 
 // A vacuum that writes back has a journal, as any transaction: without lockscope it could be
@@ -445,6 +483,20 @@ TEST_P(SwallowedTest, AWriterThatCannotStartANewWal) {
   asker_.Exec("c", "pragma wal_checkpoint");
   Commit(asker_, "c");
   EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+}
+
+// Its own commits are part of what a connection sees, while an unfinished SELECT holds the
+// snapshot.
+TEST_P(SwallowedTest, AWriterWithAnUnfinishedSelectIsNotStale) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Step("c", "select id from t");
+  for (int i = 0; i < 3; ++i) Commit(asker_, "c");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+  Commit(blocker(), "c");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, kBusySnapshot);
+  EXPECT_EQ(Wait().at("reason"), "snapshot-stale");
 }
 
 TEST_P(SwallowedTest, AConnectionThatClosesBeforeTheLast) {

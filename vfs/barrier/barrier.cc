@@ -119,9 +119,8 @@ Result<std::shared_ptr<Barrier>> Barrier::Acquire(const Request& request) {
   barrier->acquired_in_ = std::chrono::duration_cast<milliseconds>(barrier->held_since_ - begun);
   barrier->about_ = About(request) + ", " + barrier->token();
   barrier->Post(request);
-  logging::Write(Level::kInfo,
-                 barrier->about_ + ": held after " +
-                     insight::HumanDuration(barrier->acquired_in_.count()));
+  logging::Write(Level::kInfo, barrier->about_ + ": held after " +
+                                   insight::HumanDuration(barrier->acquired_in_.count()));
   if (request.max_hold.count() > 0) {
     if (Status status = barrier->WatchOver(request.max_hold); !status.ok()) return status;
   }

@@ -109,7 +109,7 @@ class Barrier {
   const Kind kind_;
   std::chrono::milliseconds acquired_in_{0};
   Clock::time_point held_since_{};
-  std::string about_;  // in the log
+  std::string about_;        // in the log
   std::vector<File> files_;  // constant once acquired
 
   std::mutex mutex_;

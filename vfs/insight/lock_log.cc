@@ -33,7 +33,7 @@ std::string Sql(const std::optional<std::string>& sql) {
 
 // Everybody who waits now for what was held until now, with their SQL; empty for nobody.
 std::string Waiters(const std::string& path, const LongHold& hold) {
-  const Look look = Look::At({path});
+  const Look look = Look::At({path}, Patience::kNone);
   std::vector<std::string> names;
   for (const Database& database : look.databases()) {
     for (const LockFacts& lock : CollectLocks(look, database)) {

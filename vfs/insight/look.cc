@@ -359,6 +359,7 @@ ledger::ClockAnchor OldestAnchor(const std::vector<Database>& databases,
 
 Look Look::At(const std::vector<std::string>& paths, Patience patience) {
   ledger::PrepareClock();
+  kernel::CloseKeptDeleted();
   Look look;
   const OpenFiles before = OpenFiles::Scan();
   for (const std::string& path : paths) {

@@ -8,6 +8,7 @@
 #include "insight/connections.h"
 #include "insight/recoveries.h"
 #include "insight/summary.h"
+#include "ledger/wait_notes.h"
 
 namespace lockscope::insight {
 namespace {
@@ -58,7 +59,8 @@ Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
 Reason Reasons::OnDatabase(const LockFacts& lock, LockMode wanted, bool upgrade) const {
   switch (lock.mode) {
     case LockMode::kShared:
-      return Reason::kReaders;
+      // In WAL mode it only has the database open.
+      return database_.wal_mode ? Reason::kUnknown : Reason::kReaders;
     case LockMode::kReserved:
       return upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
     case LockMode::kPending:
@@ -69,7 +71,7 @@ Reason Reasons::OnDatabase(const LockFacts& lock, LockMode wanted, bool upgrade)
 }
 
 Reason Reasons::OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) const {
-  if (database_.wal_mode) return Reason::kExclusive;
+  if (database_.wal_mode) return Reason::kUnknown;
   if (!HoldsReserved(database_, lock) && database_.journal.content_may_be_hot) {
     return Reason::kHotJournalRecovery;
   }
@@ -78,13 +80,17 @@ Reason Reasons::OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) 
 }
 
 // A transaction that has EXCLUSIVE, to commit, because its cache is full or because it asked for
-// it, has a journal once it has changed anything. Without, nothing is being written: exclusive
-// locking mode, a vacuum that still reads, BEGIN EXCLUSIVE.
+// it, has a journal once it has changed anything, but for journal_mode=MEMORY and OFF. Without,
+// nothing is being written: exclusive locking mode, a vacuum that still reads, BEGIN EXCLUSIVE. In
+// WAL mode it may also be the last connection that closes, or a change of journal mode.
 Reason Reasons::OfExclusive(const LockFacts& lock) const {
   if (IsRollingBack(database_, lock)) return Reason::kHotJournalRecovery;
-  if (database_.wal_mode || IsVacuum(lock)) return Reason::kExclusive;
-  if (!database_.journal.content_may_be_hot) return Reason::kExclusive;
-  return lock.view != nullptr ? Reason::kWriter : Reason::kUnknown;
+  if (IsVacuum(lock)) return Reason::kExclusive;
+  if (database_.wal_mode || lock.view == nullptr) return Reason::kUnknown;
+  const bool hidden = lock.view->journal_mode == ledger::JournalMode::kMemory ||
+                      lock.view->journal_mode == ledger::JournalMode::kOff;
+  if (database_.journal.content_may_be_hot) return Reason::kWriter;
+  return hidden ? Reason::kUnknown : Reason::kExclusive;
 }
 
 namespace {
@@ -167,14 +173,8 @@ class Explainer {
     return Reason::kUnknown;
   }
 
-  Explanation Stale() const {
-    return {.reason = Reason::kSnapshotStale,
-            .who =
-                "another connection has committed since this transaction began to read, so it "
-                "cannot write",
-            .advice =
-                "Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where "
-                "a transaction is going to write."};
+  static Explanation Stale() {
+    return {.reason = Reason::kSnapshotStale, .who = ledger::kStaleSnapshot, .advice = {}};
   }
 
   // ---- in words ----
@@ -251,6 +251,22 @@ class Explainer {
       case Reason::kSnapshotStale:
       case Reason::kUnknown:
         break;
+    }
+    return UnknownAdvice();
+  }
+
+  std::string UnknownAdvice() const {
+    const LockMode mode = blockers_.empty() ? LockMode::kNone : blockers_.front().mode;
+    const bool on_database = request_.wanted.resource == Resource::kDatabase;
+    if (on_database && database_.wal_mode && mode == LockMode::kShared) {
+      return "In WAL mode every open connection is in the way of a change of journal mode and of "
+             "exclusive locking mode: close those.";
+    }
+    if (on_database && mode == LockMode::kExclusive) {
+      return "Waiting helps where it is a commit, a vacuum or a connection that closes; exclusive "
+             "locking mode ends when that connection closes, or with PRAGMA locking_mode=NORMAL "
+             "and "
+             "the next read there.";
     }
     return "Waiting may help: set a busy timeout.";
   }

@@ -62,10 +62,10 @@ class Collector {
   Collector(const Look& look, const Database& database)
       : look_(look), database_(database), locks_(CollectLocks(look, database)) {}
 
-  std::vector<SeenRecovery> Run() {
+  std::vector<SeenRecovery> Run(Refused refused) {
     AddNoted(ledger::Ledger::Process().Notes(Of(database_)));
     AddNoted(database_.registry->Notes());
-    CountRefused();
+    if (refused == Refused::kCounted) CountRefused();
     std::stable_sort(all_.begin(), all_.end(), [](const SeenRecovery& a, const SeenRecovery& b) {
       return a.started > b.started;
     });
@@ -137,13 +137,18 @@ class Collector {
     std::vector<ledger::ConnectionEvents> events = ledger::Ledger::Process().Events(Of(database_));
     auto more = database_.registry->Events();
     std::move(more.begin(), more.end(), std::back_inserter(events));
+    std::vector<std::optional<std::int64_t>> pids;
+    pids.reserve(events.size());
+    for (const ledger::ConnectionEvents& of : events) {
+      pids.push_back(TellerOf(look_, database_, of.process.get()).pid);
+    }
     for (SeenRecovery& recovery : all_) {
       if (recovery.started == 0) continue;
       const ledger::Ticks end = recovery.ended != 0 ? recovery.ended : look_.now().ticks;
       std::uint64_t refused = 0;
-      for (const ledger::ConnectionEvents& of : events) {
-        const Teller teller = TellerOf(look_, database_, of.process.get());
-        if (teller.pid == recovery.pid && of.info.id == recovery.connection) continue;
+      for (std::size_t i = 0; i < events.size(); ++i) {
+        const ledger::ConnectionEvents& of = events[i];
+        if (pids[i] == recovery.pid && of.info.id == recovery.connection) continue;
         refused += static_cast<std::uint64_t>(std::count_if(
             of.events.begin(), of.events.end(), [&](const ledger::RecordedEvent& event) {
               return event.at >= recovery.started && event.at <= end &&
@@ -173,8 +178,9 @@ const char* Name(RecoveryState state) {
   return kNames.at(static_cast<std::size_t>(state));
 }
 
-std::vector<SeenRecovery> CollectRecoveries(const Look& look, const Database& database) {
-  return Collector(look, database).Run();
+std::vector<SeenRecovery> CollectRecoveries(const Look& look, const Database& database,
+                                            Refused refused) {
+  return Collector(look, database).Run(refused);
 }
 
 bool HasHotJournal(const Look& look, const Database& database) {

@@ -38,12 +38,14 @@ struct SeenRecovery {
 const char* Name(SeenRecovery::State state);  // "hot", "running", "done", "failed"
 
 // Newest first: what waits, what runs, what is over.
-std::vector<SeenRecovery> CollectRecoveries(const Look& look, const Database& database);
+enum class Refused { kCounted, kNotCounted };
+std::vector<SeenRecovery> CollectRecoveries(const Look& look, const Database& database,
+                                            Refused refused = Refused::kNotCounted);
 
 // Whether a hot journal waits for somebody who rolls it back, by SQLite's own rules: it is not
 // empty, its first byte is not zero, nobody holds RESERVED or more, and the database is not empty.
-// (Beside a WAL that is in use it is stale: see journal_hazards.) The look has read the journal before the locks:
-// where it has changed since, this is false.
+// (Beside a WAL that is in use it is stale: see journal_hazards.) The look has read the journal
+// before the locks: where it has changed since, this is false.
 bool HasHotJournal(const Look& look, const Database& database);
 
 enum class RecoveryState { kNone, kHot, kRecovering, kWalRecovering };

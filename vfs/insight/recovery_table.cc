@@ -32,7 +32,7 @@ Row RecoveryRow(const Look& look, const Database& database, const SeenRecovery& 
 Rows RecoveryRows(const Look& look, const Asker&) {
   Rows rows;
   for (const Database& database : look.databases()) {
-    for (const SeenRecovery& recovery : CollectRecoveries(look, database)) {
+    for (const SeenRecovery& recovery : CollectRecoveries(look, database, Refused::kCounted)) {
       rows.push_back(RecoveryRow(look, database, recovery));
     }
   }

@@ -143,10 +143,11 @@ Status WaitForRecovery(const std::vector<std::string>& paths, milliseconds timeo
     if (going.state == RecoveryState::kNone) return {};
     if (Clock::now() >= deadline) return {SQLITE_BUSY, Describe(look, going)};
     const auto until = std::min(deadline, looked + kLookEvery);
+    bool changed = false;
     while (Clock::now() < until) {
       if (interrupted && interrupted()) return {SQLITE_INTERRUPT, "interrupted"};
       const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
-      const bool changed = watch.Changed(std::min(left, kSlice));
+      changed = watch.Changed(std::min(left, kSlice)) || changed;
       const bool recovered =
           going.state == RecoveryState::kWalRecovering && WalIsRecovered(*going.database);
       if ((changed || recovered) && Clock::now() - looked >= kAtLeast) break;

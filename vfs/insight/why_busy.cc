@@ -39,7 +39,8 @@ std::string With(Reason reason, const std::string& text) {
   return std::string(Name(reason)) + ": " + text;
 }
 
-// As it was found then; where the same one is in the way still, as it is now.
+// As it was found then; where the same one is in the way still, or nobody looked then, as it is
+// now.
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
@@ -49,7 +50,8 @@ std::string Tell(const Look& look, const LastBusy& last) {
                                           .upgrade = cause.reason == Reason::kUpgradeDeadlock});
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
                      now.blockers.front().pid == cause.blocker_pid;
-  if (still) return With(now.reason, now.Text());
+  const bool unseen = cause.explanation.empty() && !now.blockers.empty();
+  if (still || unseen) return With(now.reason, now.Text());
   std::string text =
       With(cause.reason, cause.explanation.empty() ? "it could not be told who was in the way"
                                                    : cause.explanation);

@@ -205,6 +205,11 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
   return OpenAndKeep(kept, path, id);
 }
 
+void CloseKeptDeleted() {
+  const std::lock_guard lock(g_mutex);
+  CloseDeleted(Kept());
+}
+
 void CloseOrKeep(int fd) {
   const auto opened = StatDescriptor(fd);
   if (opened) {

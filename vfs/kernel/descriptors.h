@@ -67,6 +67,8 @@ Result<int> ReadableDescriptor(const std::string& path, const FileId& id,
 // else's: perhaps a database. Where this process has that open already, closing would drop its
 // locks on it: then the descriptor is kept, as above.
 void CloseOrKeep(int fd);
+// Closes those that are kept of files that have no name any more, whose blocks would stay in use.
+void CloseKeptDeleted();
 // The descriptor that is kept of the file; null for none.
 std::optional<int> KeptDescriptor(const FileId& id);
 

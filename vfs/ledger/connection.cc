@@ -295,6 +295,7 @@ void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
     // shared, or by a checkpoint, whose statement the checkpoint lock tells.
     if (shared || !read_slot) TakeSql(SqlSlotOf(resource), context.statement);
     if (shared && read_slot) {
+      read_statement_ = context.statement_number;
       words.snapshot_frame.Store(facts.max_frame);
       words.snapshot_salts.Store(facts.salts);
     }

@@ -202,14 +202,15 @@ class Connection {
   // Of the refusal that was recorded last. True where a wait begins with it, whose cause is asked
   // for then.
   bool WaitBegins(Sense sense, Ticks now) noexcept;
-  // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for again.
+  // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for
+  // again.
   bool WaitNeedsCause() const noexcept;
   void WaitExplained(const RefusalCause& cause) noexcept;
   // SQLITE_BUSY_SNAPSHOT: the lock was granted, and SQLite gives it back.
   void SnapshotStale(Ticks now, const CallContext& context) noexcept;
   // Whether the connection wants to write in a transaction that began with reading: `context` is of
   // the request. False where it is not known.
-  bool Upgrades(const CallContext& context) const noexcept;
+  bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
   void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
   // Whether the write lock was let go in the same statement.
   bool HasWrittenIn(const CallContext& context) const noexcept {
@@ -245,7 +246,16 @@ class Connection {
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
   bool Idle() const noexcept { return hot::Idle(record().slot.words.held.Own()); }
   bool EverLocked() const noexcept { return record().ring.Any(); }
-  // What was found when the read lock was granted that is held now; null where none is.
+  // The connection's own commit is part of what its snapshot sees from then on. REQUIRES: its write
+  // lock is held still.
+  void SnapshotMoved(const SnapshotFacts& facts) noexcept {
+    auto& words = record().slot.words;
+    const Update update(record().slot.sequence);
+    words.snapshot_frame.Store(facts.max_frame);
+    words.snapshot_salts.Store(facts.salts);
+  }
+  // What was found when the read lock was granted that is held now, or was committed through it
+  // since; null where none is.
   std::optional<SnapshotFacts> snapshot() const noexcept {
     const auto& words = record().slot.words;
     constexpr std::uint64_t kReads = std::uint64_t{0xf8} << kHeldSharedShift;

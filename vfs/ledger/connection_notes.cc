@@ -151,7 +151,7 @@ void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
   note.blocker_pid.Store(0);
   note.blocker_connection.Store(0);
   note.blocker_sql.bytes.Store(0);
-  StoreText(note.explanation, "");
+  StoreText(note.explanation, kStaleSnapshot);
   StoreText(note.sql, TextOf(context.statement));
 }
 
@@ -171,9 +171,15 @@ void Connection::EndNote(WaitOutcome outcome, Ticks now) noexcept {
   WaitEnded(id(), ended > began ? ended - began : 0);
 }
 
-bool Connection::Upgrades(const CallContext& context) const noexcept {
-  return held().database >= LockMode::kShared && context.statement_number != 0 &&
-         read_statement_ != 0 && read_statement_ != context.statement_number;
+bool Connection::Upgrades(const Event& wanted, const CallContext& context) const noexcept {
+  const HeldBits bits = held();
+  const bool reads = wanted.resource == Resource::kWalWrite ? bits.shm_shared >> kShmReadOffset != 0
+                                                            : bits.database >= LockMode::kShared;
+  const bool writes = wanted.to == LockMode::kReserved || wanted.resource == Resource::kWalWrite;
+  // In autocommit the hot path notes no statement.
+  return reads && writes && context.autocommit == Autocommit::kOff &&
+         context.statement_number != 0 && read_statement_ != 0 &&
+         read_statement_ != context.statement_number;
 }
 
 }  // namespace lockscope::ledger

@@ -1,15 +1,21 @@
+// clang-format off
 // RecoveryNotes: the last recoveries that one connection ran, as its record tells of them.
 //
 // Written by the connection inside an Update of its sequence; `pages_done` of the newest alone
 // outside of one, at every page.
 //
-//   words   field          what it holds
-//   1       written        how many were begun in all; number N (from 0) is notes[N %
-//   kRecoveryNotes] of each: 1       kind           RecoveryKind 1       phase RecoveryPhase 2
-//   started, ended ticks; 0: not yet 2       pages_total, pages_done   kPagesUnknown: not known 1
-//   journal_bytes  of the journal or WAL, when it began 1 + 32  super_journal  that the journal
-//   names, cut at 256 bytes; empty: none 1 + 32  sql            of the statement that met it, cut
-//   at 256 bytes; empty: not known
+//   words   field                    what it holds
+//   1       written                  how many were begun; number N (from 0) is
+//                                    notes[N % kRecoveryNotes]
+//   of each:
+//   1       kind                     RecoveryKind
+//   1       phase                    RecoveryPhase
+//   2       started, ended           ticks; 0: not yet
+//   2       pages_total, pages_done  kPagesUnknown: not known
+//   1       journal_bytes            of the journal or WAL, when it began
+//   1 + 32  super_journal            that the journal names, cut at 256 bytes; empty: none
+//   1 + 32  sql                      of the statement that met it, likewise; empty: not known
+// clang-format on
 #pragma once
 
 #include <array>

@@ -1,18 +1,23 @@
+// clang-format off
 // WaitNotes: the last waits of one connection that SQLITE_BUSY began, as its record tells of them.
 //
 // One note a wait, from the first refusal over all of SQLite's retries. Written by the connection
 // inside an Update of its sequence.
 //
-//   words   field       what it holds
-//   1       written     how many were begun in all; number N (from 0) is notes[N % kWaitNotes]
+//   words   field               what it holds
+//   1       written             how many were begun; number N (from 0) is notes[N % kWaitNotes]
 //   of each:
-//   1       wanted      the refused request, packed as an Event
-//   3       began, last, ended   ticks of the first refusal, of the last one, of the end; 0: not
-//   yet 1       refusals 1       outcome     WaitOutcome 1       reason      Reason, as of the
-//   first refusal 1       blocker_pid         pid + 1; 0: not known, or several 1
-//   blocker_connection  its number in its process; 0: not known 1 + 32  sql         of who waits,
-//   cut at 256 bytes; empty: not known 1 + 32  blocker_sql         likewise 1 + 64  explanation a
-//   sentence, cut at 512 bytes
+//   1       wanted              the refused request, packed as an Event
+//   3       began, last, ended  ticks of the first refusal, of the last one, of the end; 0: not yet
+//   1       refusals
+//   1       outcome             WaitOutcome
+//   1       reason              Reason, as of the refusal that was looked into, mostly the first
+//   1       blocker_pid         pid + 1; 0: not known, or several
+//   1       blocker_connection  its number in its process; 0: not known
+//   1 + 32  sql                 of who waits, cut at 256 bytes; empty: not known
+//   1 + 32  blocker_sql         likewise
+//   1 + 64  explanation         a sentence, cut at 512 bytes; empty: nobody has looked
+// clang-format on
 #pragma once
 
 #include <array>
@@ -57,6 +62,12 @@ struct WaitNotesLayout {
   W written;
   std::array<WaitNoteLayout<W>, kWaitNotes> notes;
 };
+
+// Of SQLITE_BUSY_SNAPSHOT there is nothing to find out.
+inline constexpr const char* kStaleSnapshot =
+    "another connection has committed since this transaction began to read, so it cannot write. "
+    "Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where a transaction is "
+    "going to write.";
 
 // Why, and who: what whoever looks into a refusal finds out.
 struct RefusalCause {

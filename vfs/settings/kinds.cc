@@ -138,6 +138,11 @@ std::optional<std::string> TextSetting::Word() const {
   return process;
 }
 
+void TextSetting::ForgetEnvironment() {
+  const std::lock_guard lock(g_mutex);
+  from_environment.reset();
+}
+
 Status TextSetting::Set(std::string_view value) {
   const bool none = SameWord(value, kNoWord);
   if (value.empty()) {

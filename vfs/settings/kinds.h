@@ -77,6 +77,7 @@ struct TextSetting {
 
   std::optional<std::string> InForce() const;
   std::optional<std::string> Word() const;  // the process's own
+  void ForgetEnvironment();
 
   Status Set(std::string_view value);
   Status LoadEnvironment();

@@ -172,6 +172,8 @@ std::uint32_t WaitLogMs() noexcept { return g_wait_log_ms.InForce({}); }
 
 std::uint32_t SnapshotWarnMs() noexcept { return g_snapshot_warn_ms.InForce({}); }
 
+void ForgetEnvironmentsLog() { Texts().log.ForgetEnvironment(); }
+
 LogChoice Log() {
   const auto choice = ParseLogChoice(Texts().log.InForce().value_or("off"));
   return choice.ok() ? choice.value() : LogChoice{};

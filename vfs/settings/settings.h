@@ -96,6 +96,8 @@ std::uint32_t WaitLogMs() noexcept;
 // From which age on a read snapshot is logged and a hazard.
 std::uint32_t SnapshotWarnMs() noexcept;
 
+// What LOCKSCOPE_LOG says cannot be done: it is ignored.
+void ForgetEnvironmentsLog();
 // What is logged, and where to.
 LogChoice Log();
 // The word of this process about a text, which may be "default"; for one who may have to set it

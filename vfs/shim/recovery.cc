@@ -16,6 +16,7 @@
 #include "format/rollback_journal.h"
 #include "format/wal_header.h"
 #include "format/wal_index.h"
+#include "kernel/descriptors.h"
 #include "ledger/ledger.h"
 #include "logging/log.h"
 #include "model/fork_safe_mutex.h"
@@ -65,6 +66,14 @@ std::uint64_t SizeOf(sqlite3_file* file) {
 constexpr int kPageBytesMin = 512;
 
 }  // namespace
+
+void ExclusiveFiles::Prepare() {
+  // A child's connections have none of their parent's locks.
+  ForkSafeMutex::OnFork(LockRank::kRecoveries, [] {
+    Holders().clear();
+    g_count.store(0, std::memory_order_relaxed);
+  });
+}
 
 void ExclusiveFiles::Add(ShimFile& file) {
   const std::lock_guard lock(g_mutex);
@@ -146,51 +155,41 @@ void ShimFile::JournalFinished() noexcept {
 
 namespace {
 
-// The file of this connection's WAL, which SQLite knows; null where it is not told.
-sqlite3_file* WalOf(sqlite3* db, sqlite3_file* database) {
-  const auto wal_of = [&](const char* schema) -> sqlite3_file* {
-    sqlite3_file* file = nullptr;
-    sqlite3_file* wal = nullptr;
-    if (sqlite3_file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) !=
-            SQLITE_OK ||
-        file != database) {
-      return nullptr;
-    }
-    sqlite3_file_control(db, schema, SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&wal));
-    return wal != nullptr && wal->pMethods != nullptr ? wal : nullptr;
-  };
-  if (db == nullptr) return nullptr;
-  if (sqlite3_file* wal = wal_of("main")) return wal;
-#if SQLITE_VERSION_NUMBER >= 3039000
-  constexpr int kHasDbName = 3'039'000;
-  if (sqlite3_libversion_number() >= kHasDbName) {
-    for (int i = 1; const char* schema = sqlite3_db_name(db, i); ++i) {
-      if (sqlite3_file* wal = wal_of(schema)) return wal;
-    }
+// The file of the WAL of `main`, where that is `database`; null where it is not, or not told. Of no
+// other schema: with a shared cache SQLite may let another thread into the very database whose lock
+// is being asked for, in order to get at `main` first.
+sqlite3_file* WalOfMain(sqlite3* db, sqlite3_file* database) {
+  sqlite3_file* file = nullptr;
+  sqlite3_file* wal = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) !=
+          SQLITE_OK ||
+      file != database) {
+    return nullptr;
   }
-#endif
-  return nullptr;
+  sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&wal));
+  return wal != nullptr && wal->pMethods != nullptr ? wal : nullptr;
 }
 
 }  // namespace
 
 void ShimFile::WalRecoveryBegins() noexcept try {
   if (recovery_ != nullptr) return;
+  const auto facts = kernel::StatPath(std::string(path_) + "-wal");
+  // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
+  if (!facts || facts->bytes <= format::kWalHeaderBytes) return;
   ledger::Connection::RecoveryStart start{.kind = RecoveryKind::kWal,
-                                          .pages_done = ledger::kPagesUnknown};
-  sqlite3_file* wal = WalOf(db_ != nullptr ? *db_ : nullptr, &base_);
+                                          .pages_done = ledger::kPagesUnknown,
+                                          .journal_bytes = facts->bytes};
+  // Only the main database's file has installed a tracker.
+  const bool is_main = installed_tracker_ && db_ != nullptr && *db_ != nullptr;
+  sqlite3_file* wal = is_main ? WalOfMain(*db_, &base_) : nullptr;
   if (wal != nullptr) {
-    start.journal_bytes = SizeOf(wal);
-    // Whoever comes first makes the wal-index in this way, with nothing to recover too.
-    if (start.journal_bytes == 0) return;
-    start.pages_total = 0;
     start.pages_done = 0;
     std::array<std::uint8_t, format::kWalHeaderBytes> head{};
-    if (start.journal_bytes >= head.size() && ReaderOf(wal)(0, head)) {
+    if (ReaderOf(wal)(0, head)) {
       start.pages_total =
           format::WalFrames(head, start.journal_bytes).value_or(ledger::kPagesUnknown);
     }
-    // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
     if (start.pages_total == 0) return;
   }
   Begin(start, wal, CountedFile::What::kReads);

@@ -34,6 +34,8 @@ struct Recovery {
 // Threads: any.
 class ExclusiveFiles {
  public:
+  // Once, before the first is added.
+  static void Prepare();
   static void Add(ShimFile& file);
   static void Remove(ShimFile& file);
   // The one whose journal has that name, and whose lock the calling thread took; null for none.

@@ -23,20 +23,24 @@ void RecoveryPatience::Await(sqlite3_vfs& vfs, std::uint64_t statement, millisec
   const auto now = Clock::now();
   const bool another =
       statement != 0 ? statement != statement_ : now - asked_ > most + kAnotherStatement;
-  if (another) until_ = now + most;
+  if (another) {
+    until_ = now + most;
+    asked_ = now;
+  }
   statement_ = statement;
   int sleep_us = kFirstSleepUs;
   while (IsLeft()) {
     const State state = Judge();
     if (state == State::kNone || (state == State::kHot && !read_only_)) break;
+    asked_ = Clock::now();
     vfs.xSleep(&vfs, sleep_us);
     sleep_us = std::min(sleep_us * 2, kLongestSleepUs);
   }
-  asked_ = Clock::now();
 }
 
 // Asks the kernel about single bytes, through a descriptor that the process has.
 RecoveryPatience::State RecoveryPatience::Judge() const {
+  kernel::CloseKeptDeleted();
   const std::string journal = std::string(path_) + "-journal";
   const auto facts = kernel::StatPath(journal);
   if (!facts || facts->bytes == 0) return State::kNone;

@@ -84,6 +84,7 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
 inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const Connection::Calling calling(
       *connection_, {.resource = ShmResource(offset), .count = 1, .releasing = true});
+  if (offset == kWriteOffset) WriteLockEnds();
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
@@ -453,6 +454,7 @@ int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
                                                    .count = count,
                                                    .releasing = (flags & SQLITE_SHM_UNLOCK) != 0});
   const Ticks begun = RetryBegins();
+  if (offset == kWriteOffset && (flags & SQLITE_SHM_UNLOCK) != 0) WriteLockEnds();
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
   return RecordShmLock(offset, count, flags, result, begun, ledger::Now());
 }
@@ -501,7 +503,7 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
       SenseOf(*refused, connection_->held(), connection_->HasWrittenIn(context), runs);
   const bool begins = connection_->WaitBegins(sense, now);
   if (!begins && !connection_->WaitNeedsCause()) return;
-  const bool upgrade = refused->to == LockMode::kReserved && connection_->Upgrades(context);
+  const bool upgrade = connection_->Upgrades(*refused, context);
   Explain(*refused, upgrade, !begins);
 }
 
@@ -527,14 +529,17 @@ inline bool ShimFile::IsStale() const noexcept {
                   seen->salts != ReadShared64(wal_index_, format::kSaltOffset));
 }
 
+inline void ShimFile::WriteLockEnds() noexcept {
+  if (wal_index_ != nullptr && !is_stale_ && connection_->snapshot()) {
+    connection_->SnapshotMoved(FactsFor(LockMode::kShared));
+  }
+  is_stale_ = false;
+}
+
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
+  is_stale_ = true;
   if (vfs_->for_barriers()) return;
   connection_->SnapshotStale(now, Context());
-  Explain({.operation = Operation::kShmLock,
-           .resource = Resource::kWalWrite,
-           .to = LockMode::kExclusive,
-           .result = SQLITE_BUSY_SNAPSHOT},
-          true, false);
 }
 
 // The lock was granted below and is given back there first: SQLite, told BUSY, would never release

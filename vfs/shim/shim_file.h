@@ -105,6 +105,7 @@ class ShimFile {
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
   void Explain(const Event& event, bool upgrade, bool lasts) noexcept;
   bool IsStale() const noexcept;
+  void WriteLockEnds() noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   // Recoveries: recovery.cc.
   void ExclusiveGranted(const ledger::HeldBits& before) noexcept;
@@ -130,6 +131,7 @@ class ShimFile {
   bool installed_tracker_ = false;
   bool is_exclusive_ = false;  // and in ExclusiveFiles
   bool read_only_ = false;
+  bool is_stale_ = false;  // it has the write lock with a snapshot that is too old
   WalResetGuard guard_;
 
   ShimVfs* vfs_;

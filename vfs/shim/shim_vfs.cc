@@ -283,11 +283,13 @@ void Prepare() {
   static std::once_flag once;
   std::call_once(once, [] {
     ledger::PrepareClock();
+    ExclusiveFiles::Prepare();
     const bool bug = HasWalResetBug(sqlite3_libversion_number());
     for (const std::string& complaint : settings::LoadEnvironment(bug)) {
       sqlite3_log(SQLITE_WARNING, "%s", complaint.c_str());
     }
     if (const Status status = logging::Follow(); !status.ok()) {
+      settings::ForgetEnvironmentsLog();
       sqlite3_log(SQLITE_WARNING, "lockscope: ignored the environment's LOCKSCOPE_LOG: %s",
                   status.message.c_str());
     }

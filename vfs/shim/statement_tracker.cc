@@ -115,7 +115,6 @@ inline void StatementTracker::TextAssigned() noexcept {
 bool StatementTracker::StillRuns(sqlite3* db) {
   // Rare (a retry after a refusal, an automatic checkpoint) unless the trace has been replaced;
   // then every search is in vain, and after a few there are no more until the trace is heard again.
-  constexpr int kMisses = 3;
   constexpr int kLongest = 1000;
   if (misses_ >= kMisses) return false;
   sqlite3_stmt* statement = nullptr;

@@ -46,7 +46,9 @@ class StatementTracker {
     if (!finished_) return &text_;
     return StillRuns(db) ? &text_ : nullptr;
   }
-  std::uint64_t statement_number() const { return statement_number_; }
+  // Changes when a statement begins; 0 where statements are not heard any more, as the application
+  // has set a trace of its own.
+  std::uint64_t statement_number() const { return misses_ < kMisses ? statement_number_ : 0; }
   void Finished() {
     finished_ = true;
     running_text_ = kAsk;
@@ -74,6 +76,8 @@ class StatementTracker {
   // so that whoever compares numbers asks, and hears the new word.
   settings::Switch capture_sql_word_ = settings::Switch::kUnset;
   const sqlite3_stmt* statement_ = nullptr;  // compared, never used: it may be gone
+  // So many misses, and nothing more is heard.
+  static constexpr int kMisses = 3;
   // A number that no count of runs follows: of one that was not heard.
   static constexpr int kUnheardRuns = -2;
   int runs_ = 0;    // of statement_, without the one that the trace heard last
