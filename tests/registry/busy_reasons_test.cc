@@ -3,6 +3,7 @@
 //   situations  the reason, who, and with which SQL; where it cannot be told, `unknown`
 //   waits       one row a wait, over SQLite's retries, and how it ended
 //   swallowed   refusals that SQLite does without: no row
+//   overtaken   by a commit between a snapshot and its write lock
 //   why         lockscope_why(), of the connection that asks
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -507,6 +508,104 @@ TEST_P(SwallowedTest, AConnectionThatClosesBeforeTheLast) {
   asker_.Exec("stays", "select count(*) from t");
   asker_.Close("c");
   EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+}
+
+TEST_P(SwallowedTest, ADatabaseThatIsDetachedWhileOthersUseIt) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Open("other", dir_ / "other.db");
+  asker_.Exec("other", "attach '" + db_ + "' as a; select count(*) from a.t; detach a");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+}
+
+TEST_P(SwallowedTest, TheSameWithoutAnySql) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "select lockscope_set('capture_sql', 'off')");
+  asker_.Open("stays", db_);
+  asker_.Exec("stays", "select count(*) from t; pragma wal_autocheckpoint = 1");
+  asker_.Open("leaves", db_);
+  asker_.Exec("leaves", "select count(*) from t");
+  asker_.Close("leaves");
+  asker_.Open("other", dir_ / "other.db");
+  asker_.Exec("other", "attach '" + db_ + "' as a; select count(*) from a.t; detach a");
+  blocker().PauseAt("after shm-lock ckpt exclusive by=c");
+  Answer checkpoint = blocker().Start("c", "pragma wal_checkpoint");
+  blocker().AwaitPoint();
+  Commit(asker_, "stays");
+  EXPECT_EQ(Waits(), 0U) << SeenHere("waits", db_).dump(2);
+  asker_.Exec("stays", "pragma wal_checkpoint");
+  blocker().Continue();
+  EXPECT_TRUE(checkpoint.Wait().ok());
+  EXPECT_EQ(Waits(), 1U);
+  EXPECT_EQ(asker_.Try("stays", "pragma journal_mode = delete").code, SQLITE_BUSY);
+  EXPECT_EQ(Waits(), 2U);
+}
+
+// ---- overtaken: the write lock is had, with a snapshot that another commit has made old ----
+
+class OvertakenTest : public ReasonTest {
+ protected:
+  // Commits in between `sql`'s snapshot and its write lock.
+  Reply OvertakenIn(const std::string& sql) {
+    asker_.PauseAt("before shm-lock write exclusive by=c");
+    Answer answer = asker_.Start("c", sql);
+    asker_.AwaitPoint();
+    Commit(blocker(), "c");
+    asker_.Continue();
+    return answer.Wait();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(InTheWay, OvertakenTest, ::testing::Values(In::kPlain));
+
+TEST_P(OvertakenTest, AStatementByItselfTriesAgain) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "pragma busy_timeout = 20000");
+  EXPECT_TRUE(OvertakenIn("update t set v = v + 1 where id = 1").ok());
+  EXPECT_EQ(Waits(), 1U);
+  EXPECT_EQ(Wait().at("outcome"), "acquired") << Wait().dump(2);
+  EXPECT_TRUE(OvertakenIn("begin immediate").ok());
+  EXPECT_EQ(Wait().at("outcome"), "acquired") << Wait().dump(2);
+  asker_.Exec("c", "commit; begin");
+  EXPECT_TRUE(OvertakenIn("update t set v = v + 1 where id = 1").ok());
+  EXPECT_EQ(Wait().at("outcome"), "acquired") << Wait().dump(2);
+}
+
+TEST_P(OvertakenTest, WithoutBusyHandlerItIsNotToldToRollBack) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  EXPECT_EQ(OvertakenIn("update t set v = v + 1 where id = 1").code, SQLITE_BUSY);
+  const Json wait = Wait();
+  EXPECT_EQ(wait.at("outcome"), "busy");
+  EXPECT_EQ(wait.at("reason"), "unknown");
+  EXPECT_THAT(wait.value("explanation", ""),
+              AllOf(HasSubstr("another connection committed"), HasSubstr("Waiting helps")));
+  EXPECT_EQ(wait.at("refusals"), 1);
+}
+
+TEST_P(OvertakenTest, ATransactionThatHasReadIs) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "pragma busy_timeout = 20000; begin; select count(*) from t");
+  EXPECT_EQ(OvertakenIn("update t set v = v + 1 where id = 1").code, kBusySnapshot);
+  EXPECT_EQ(Wait().at("reason"), "snapshot-stale");
+  EXPECT_THAT(Wait().value("explanation", ""), HasSubstr("Waiting does not help"));
+}
+
+TEST_P(OvertakenTest, SoIsAStatementBesideAnUnfinishedSelect) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  asker_.Exec("c", "pragma busy_timeout = 20000");
+  asker_.Step("c", "select id from t");
+  EXPECT_EQ(OvertakenIn("update t set v = v + 1 where id = 1").code, kBusySnapshot);
+  EXPECT_EQ(Wait().at("reason"), "snapshot-stale");
 }
 
 // ---- why ----

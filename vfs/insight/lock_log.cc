@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "insight/blockers.h"
 #include "insight/locks.h"
 #include "insight/look.h"
 #include "insight/summary.h"
+#include "insight/waits.h"
 #include "ledger/hold_watch.h"
 #include "ledger/ledger.h"
 #include "logging/log.h"
@@ -31,18 +35,54 @@ std::string Sql(const std::optional<std::string>& sql) {
   return sql ? ": " + OneLine(*sql) : std::string();
 }
 
-// Everybody who waits now for what was held until now, with their SQL; empty for nobody.
+bool IsAgainst(const LongHold& hold, const Event& wanted) {
+  for (int i = 0; i < wanted.count; ++i) {
+    const auto resource = static_cast<Resource>(static_cast<int>(wanted.resource) + i);
+    if (Refuses({hold.resource, hold.mode}, {resource, wanted.to})) return true;
+  }
+  return false;
+}
+
+bool IsDuring(const LongHold& hold, const SeenWait& wait) {
+  const ledger::WaitNote& note = wait.note;
+  const ledger::Ticks end = note.ended != 0 ? note.ended : note.last;
+  return note.began < hold.until && (!wait.outcome || end > hold.since);
+}
+
+std::string Pid(const std::optional<std::int64_t>& pid) {
+  return pid ? "pid " + std::to_string(*pid) : std::string("a process outside this pid namespace");
+}
+
+// Who waited for what was held, with their SQL: noted, since some have it by now, or have given up;
+// and barriers, which note nothing.
+std::vector<std::string> Waiters(const Look& look, const Database& database, const LongHold& hold) {
+  std::vector<std::string> names;
+  std::set<std::pair<std::optional<std::int64_t>, std::uint64_t>> named{
+      {look.pid(), hold.connection}};
+  for (const SeenWait& wait : CollectWaits(look, database)) {
+    if (!IsAgainst(hold, wait.note.wanted) || !IsDuring(hold, wait)) continue;
+    if (!named.insert({wait.teller.pid, wait.connection}).second) continue;
+    std::string name = Pid(wait.teller.pid);
+    if (wait.teller.process) name += " (" + *wait.teller.process + ")";
+    name += ", connection " + std::to_string(wait.connection) + " for " +
+            HumanDuration(WaitedMs(look, wait));
+    if (!wait.note.sql.empty()) name += ": " + OneLine(wait.note.sql);
+    names.push_back(std::move(name));
+  }
+  for (const LockFacts& lock : CollectLocks(look, database)) {
+    if (lock.granted || lock.view == nullptr || !lock.view->info.barrier) continue;
+    if (!Refuses({hold.resource, hold.mode}, {lock.resource, lock.mode})) continue;
+    names.push_back(DescribeHolder(look, lock) + DescribeAge(look, lock) + Sql(lock.sql));
+  }
+  return names;
+}
+
+// Empty for nobody.
 std::string Waiters(const std::string& path, const LongHold& hold) {
   const Look look = Look::At({path}, Patience::kNone);
   std::vector<std::string> names;
   for (const Database& database : look.databases()) {
-    for (const LockFacts& lock : CollectLocks(look, database)) {
-      const bool own = lock.view != nullptr && lock.view->process == nullptr &&
-                       lock.view->info.id == hold.connection;
-      if (lock.granted || own) continue;
-      if (!Refuses({hold.resource, hold.mode}, {lock.resource, lock.mode})) continue;
-      names.push_back(DescribeHolder(look, lock) + DescribeAge(look, lock) + Sql(lock.sql));
-    }
+    for (std::string& name : Waiters(look, database, hold)) names.push_back(std::move(name));
   }
   std::string text;
   for (std::size_t i = 0; i < std::min(names.size(), kNamedAtMost); ++i) {

@@ -9,6 +9,7 @@
 
 #include "insight/look.h"
 #include "insight/reasons.h"
+#include "ledger/clock.h"
 
 namespace lockscope::insight {
 namespace {
@@ -47,6 +48,18 @@ constexpr std::int64_t kBurstNs = 5'000'000;
 constinit Share g_first(100, kBurstNs);
 constinit Share g_lasting(20, kBurstNs);
 
+// What the last look took.
+constinit std::atomic<std::int64_t> g_look_ns{500'000};
+
+// Beside a wait of that length a look is nothing.
+bool IsLong(ledger::Ticks waited) {
+  constexpr std::uint64_t kTimes = 50;
+  if (waited == 0) return false;
+  const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
+  const auto look_ns = static_cast<std::uint64_t>(g_look_ns.load(std::memory_order_relaxed));
+  return timeline.DurationNs(waited) >= kTimes * look_ns;
+}
+
 void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const Look look = Look::At({refusal.path}, Patience::kNone);
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
@@ -79,8 +92,9 @@ class KeepErrno {
 bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
   const KeepErrno keep_errno;
   const std::int64_t begun = NowNs();
-  Share& share = refusal.lasts ? g_lasting : g_first;
-  if (refusal.path == nullptr || !share.IsLeft(begun)) return false;
+  Share& share = refusal.waited != 0 ? g_lasting : g_first;
+  if (refusal.path == nullptr) return false;
+  if (!share.IsLeft(begun) && !IsLong(refusal.waited)) return false;
   bool found = false;
   try {
     Explain(refusal, cause);
@@ -88,7 +102,9 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
   } catch (const std::exception&) {
     // Not even memory: the reason stays unknown.
   }
-  share.Use(begun, NowNs());
+  const std::int64_t ended = NowNs();
+  share.Use(begun, ended);
+  g_look_ns.store(ended - begun, std::memory_order_relaxed);
   return found;
 }
 

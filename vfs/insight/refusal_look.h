@@ -1,9 +1,11 @@
 // What the shim asks when a request is refused: one look at who is in the way, and what it finds.
 //
-// Bounded: a look is made once a wait, without patience. Where refusals are many most of the waits
-// are over at once and interest nobody: looks at the first refusal take a hundredth of the
-// process's time at most, but for a burst of 5 ms. A wait that nobody looked into then, and that
-// lasts, has a share of its own, a twentieth. Beyond that the reason stays unknown.
+// Bounded: a look is made once a wait, without patience; more only while the reason is unknown,
+// each after twice as many refusals. Where refusals are many most of the waits are over at once and
+// interest nobody: looks at the first refusal take a hundredth of the process's time at most, but
+// for a burst of 5 ms. A wait that nobody looked into then, and that lasts, has a share of its own,
+// a twentieth; and one that has lasted fifty times as long as a look takes is looked into in any
+// case.
 #pragma once
 
 #include "ledger/refusal.h"

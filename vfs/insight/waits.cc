@@ -27,15 +27,6 @@ std::optional<WaitOutcome> OutcomeOf(const Look& look, const Database& database,
   return WaitOutcome::kBusy;
 }
 
-std::int64_t WaitedMs(const Look& look, const SeenWait& wait) {
-  const ledger::WaitNote& note = wait.note;
-  ledger::Ticks end = note.ended != 0 ? note.ended : note.last;
-  if (!wait.outcome) end = look.now().ticks;
-  return end > note.began
-             ? static_cast<std::int64_t>(look.timeline().DurationNs(end - note.began) / 1'000'000)
-             : 0;
-}
-
 const char* OutcomeName(WaitOutcome outcome) {
   return outcome == WaitOutcome::kAcquired ? "acquired" : "busy";
 }
@@ -59,6 +50,15 @@ Row WaitRow(const Look& look, const Database& database, const SeenWait& wait) {
 }
 
 }  // namespace
+
+std::int64_t WaitedMs(const Look& look, const SeenWait& wait) {
+  const ledger::WaitNote& note = wait.note;
+  ledger::Ticks end = note.ended != 0 ? note.ended : note.last;
+  if (!wait.outcome) end = look.now().ticks;
+  return end > note.began
+             ? static_cast<std::int64_t>(look.timeline().DurationNs(end - note.began) / 1'000'000)
+             : 0;
+}
 
 std::vector<SeenWait> CollectWaits(const Look& look, const Database& database) {
   std::vector<SeenWait> all;

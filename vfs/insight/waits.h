@@ -18,6 +18,8 @@ struct SeenWait {
   std::optional<ledger::WaitOutcome> outcome{};
 };
 
+std::int64_t WaitedMs(const Look& look, const SeenWait& wait);
+
 // Of one database, newest first.
 std::vector<SeenWait> CollectWaits(const Look& look, const Database& database);
 

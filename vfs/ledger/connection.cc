@@ -1,5 +1,6 @@
 #include "ledger/connection.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace lockscope::ledger {
@@ -123,6 +124,24 @@ void Connection::EndWait(Resource resource, int count, LockMode mode, Ticks now)
   ForgetWait(WaitOutcome::kAcquired, now);
 }
 
+// REQUIRES: an Update is under way.
+void Connection::StoreWant(const Event& wanted, Ticks now, const CallContext& context) noexcept {
+  auto& words = record().slot.words;
+  const auto pending = refused();
+  if (pending && pending->AsksTheSame(wanted)) {
+    words.want_gap.Store(now - words.want_last.Own());
+    words.want_refusals.Add(1);
+  } else {
+    words.want_since.Store(now);
+    words.want_gap.Store(0);
+    words.want_refusals.Store(1);
+  }
+  words.want_last.Store(now);
+  words.want.Store(wanted.Pack());
+  TakeSql(SqlSlot::kWant, context.statement);
+  want_statement_ = context.statement_number;
+}
+
 void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
                          const CallContext& context) noexcept {
   auto& words = record().slot.words;
@@ -134,21 +153,7 @@ void Connection::Refused(const Event& wanted, Ticks duration, Ticks now,
     const Update update(record().slot.sequence);
     words.busy_count.Add(1);
     words.last_busy.Store(now);
-    const auto pending = Event::Unpack(words.want.Own());
-    const bool again = words.want.Own() != 0 && pending && pending->resource == wanted.resource &&
-                       pending->to == wanted.to && pending->count == wanted.count;
-    if (again) {
-      words.want_gap.Store(now - words.want_last.Own());
-      words.want_refusals.Add(1);
-    } else {
-      words.want_since.Store(now);
-      words.want_gap.Store(0);
-      words.want_refusals.Store(1);
-    }
-    words.want_last.Store(now);
-    words.want.Store(wanted.Pack());
-    TakeSql(SqlSlot::kWant, context.statement);
-    want_statement_ = context.statement_number;
+    StoreWant(wanted, now, context);
     Publish(words.held.Own(), context, now);
   }
   if (duration == kNotMeasured) {
@@ -249,7 +254,8 @@ void Connection::ReviewNote(Ticks now) noexcept {
   }
 }
 
-// A writer has kept others out since RESERVED; in WAL mode SHARED is no snapshot.
+// A writer has kept others out since RESERVED, and is told of once; in WAL mode SHARED is no
+// snapshot.
 void Connection::TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept {
   const auto since = [this](LockMode of) {
     return record().slot.words.database_since[LevelIndex(of)].Own();
@@ -258,10 +264,12 @@ void Connection::TellOfRelease(const HeldBits& before, LockMode level, Ticks now
     const bool reserved = before.Holds(LockMode::kReserved);
     Released(id(), Resource::kDatabase, before.database,
              since(reserved ? LockMode::kReserved : before.database), now);
+    wrote_until_ = now;
   }
   const bool of_wal = record().slot.words.open_since.Own() >= since(LockMode::kShared);
   if (level == LockMode::kNone && !of_wal) {
-    Released(id(), Resource::kDatabase, LockMode::kShared, since(LockMode::kShared), now);
+    Released(id(), Resource::kDatabase, LockMode::kShared,
+             std::max(since(LockMode::kShared), wrote_until_), now);
   }
 }
 
@@ -278,11 +286,22 @@ void Connection::ReservedChecked(bool reserved, int result, Ticks now) noexcept 
 
 void Connection::ShmLocked(int offset, int count, LockMode mode, Ticks now,
                            const CallContext& context, const SnapshotFacts& facts) noexcept {
-  const Resource resource = ShmResource(offset);
   if (HasRefusal()) [[unlikely]] {
     ReviewWait(now, context);
-    EndWait(resource, count, mode, now);
+    EndWait(ShmResource(offset), count, mode, now);
   }
+  ShmGranted(offset, count, mode, now, context, facts);
+}
+
+void Connection::ShmLockedInVain(int offset, Ticks now, const CallContext& context) noexcept {
+  if (HasRefusal()) ReviewWait(now, context);
+  ShmGranted(offset, 1, LockMode::kExclusive, now, context, {});
+}
+
+inline void Connection::ShmGranted(int offset, int count, LockMode mode, Ticks now,
+                                   const CallContext& context,
+                                   const SnapshotFacts& facts) noexcept {
+  const Resource resource = ShmResource(offset);
   auto& words = record().slot.words;
   const bool shared = mode == LockMode::kShared;
   const bool read_slot = IsReadSlot(resource);
@@ -407,6 +426,7 @@ void Connection::Reset() {
   want_statement_ = 0;
   read_statement_ = 0;
   written_statement_ = 0;
+  wrote_until_ = 0;
   waiting_is_noted_ = false;
   sql_id_.fill(0);
   info_ = ConnectionInfo{};

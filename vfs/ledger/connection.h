@@ -171,6 +171,8 @@ class Connection {
   // ---- xShmLock ----
   [[gnu::hot]] void ShmLocked(int offset, int count, LockMode mode, Ticks now,
                               const CallContext& context, const SnapshotFacts& facts) noexcept;
+  // The write lock, which SQLite gives back at once: no wait ends with it.
+  void ShmLockedInVain(int offset, Ticks now, const CallContext& context) noexcept;
   void ShmRefused(int offset, int count, LockMode mode, int result, Ticks duration, Ticks now,
                   const CallContext& context) noexcept;
   [[gnu::hot]] void ShmUnlocked(int offset, int count, LockMode mode, int result, Ticks now,
@@ -193,24 +195,34 @@ class Connection {
   Word& recovery_pages() noexcept;
   void RecoveryEnded(bool done, Ticks now) noexcept;
 
-  // ---- waits ----
-  // What a refusal means for the application.
-  enum class Sense {
-    kBusy,       // it waits, or gets SQLITE_BUSY
-    kSwallowed,  // SQLite goes another way
-  };
-  // Of the refusal that was recorded last. True where a wait begins with it, whose cause is asked
-  // for then.
-  bool WaitBegins(Sense sense, Ticks now) noexcept;
+  // ---- waits: each is noted, and what is asked for is the noted wait's as long as that goes on
+  // ---- The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
+  // True where a wait begins with it, whose cause is asked for then.
+  bool WaitBegins(Ticks now) noexcept;
+  // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
+  void RefusalSwallowed() noexcept;
   // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for
   // again.
   bool WaitNeedsCause() const noexcept;
+  // Of the wait that goes on; REQUIRES: one does.
+  Ticks WaitBegan() const noexcept;
   void WaitExplained(const RefusalCause& cause) noexcept;
-  // SQLITE_BUSY_SNAPSHOT: the lock was granted, and SQLite gives it back.
+  // The write lock was granted, with a snapshot older than the newest commit: SQLite gives it back.
+  // A transaction that had read before gets SQLITE_BUSY_SNAPSHOT;
   void SnapshotStale(Ticks now, const CallContext& context) noexcept;
+  // one that begins tries again with a new snapshot, as after any refusal.
+  void WriteLockOvertaken(Ticks now, const CallContext& context) noexcept;
+  // The connection closes.
+  void GiveUpWait() noexcept;
   // Whether the connection wants to write in a transaction that began with reading: `context` is of
   // the request. False where it is not known.
   bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
+  // Whether it began to read before the statement of `context`. False where it is not known.
+  bool HasReadBefore(const CallContext& context) const noexcept {
+    return context.statement_number != 0 && read_statement_ != 0 &&
+           read_statement_ != context.statement_number;
+  }
+  void ReadIn(std::uint64_t statement_number) noexcept { read_statement_ = statement_number; }
   void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
   // Whether the write lock was let go in the same statement.
   bool HasWrittenIn(const CallContext& context) const noexcept {
@@ -288,6 +300,8 @@ class Connection {
     record().stats.counters(kind).released.Add(1);
     record().stats.hold(kind).Record(now > since ? now - since : 0);
   }
+  [[gnu::hot]] void ShmGranted(int offset, int count, LockMode mode, Ticks now,
+                               const CallContext& context, const SnapshotFacts& facts) noexcept;
   void ReleaseShm(int offset, LockMode mode, Ticks now) noexcept;
   void TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
@@ -295,6 +309,8 @@ class Connection {
   void ForgetWait(WaitOutcome outcome, Ticks now) noexcept;
   void EndNote(WaitOutcome outcome, Ticks now) noexcept;
   void ReviewNote(Ticks now) noexcept;
+  void StoreWant(const Event& wanted, Ticks now, const CallContext& context) noexcept;
+  void NoteWait(const Event& wanted, Ticks now) noexcept;
   void CopyWantSql(WaitNoteLayout<Word>& note) noexcept;
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
   void ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept;
@@ -309,6 +325,7 @@ class Connection {
   std::uint64_t want_statement_ = 0;
   std::uint64_t read_statement_ = 0;     // that began to read: took SHARED, or a read slot
   std::uint64_t written_statement_ = 0;  // that let the write lock go last
+  Ticks wrote_until_ = 0;                // more than SHARED was held until then
   bool waiting_is_noted_ = false;        // the newest wait note is of the refusal that is known
   std::atomic<std::uint64_t> id_{0};
   std::atomic<ConnectionRecord*> record_;

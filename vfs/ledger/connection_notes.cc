@@ -18,10 +18,6 @@ std::string_view TextOf(const StatementText* statement) {
   return statement != nullptr && statement->known() ? statement->text() : std::string_view();
 }
 
-bool SameRequest(const Event& a, const Event& b) {
-  return a.resource == b.resource && a.to == b.to && a.count == b.count;
-}
-
 }  // namespace
 
 // ---- recoveries ----
@@ -64,16 +60,14 @@ void Connection::RecoveryEnded(bool done, Ticks now) noexcept {
 
 // ---- waits ----
 
-bool Connection::WaitBegins(Sense sense, Ticks now) noexcept {
-  const auto& words = record().slot.words;
-  const auto wanted = Event::Unpack(words.want.Own());
-  if (!wanted || sense == Sense::kSwallowed) return false;
-  auto& notes = record().waits;
+bool Connection::WaitBegins(Ticks now) noexcept {
+  const auto wanted = refused();
+  if (!wanted) return false;
   if (waiting_is_noted_) {
-    // SQLite may have asked for something else in between, which is no end of the wait.
+    auto& notes = record().waits;
     WaitNoteLayout<Word>& note = Newest(notes);
     const auto noted = Event::Unpack(note.wanted.Own());
-    if (noted && SameRequest(*noted, *wanted)) {
+    if (noted && noted->AsksTheSame(*wanted)) {
       const Update update(notes.sequence);
       note.last.Store(now);
       note.refusals.Add(1);
@@ -81,10 +75,16 @@ bool Connection::WaitBegins(Sense sense, Ticks now) noexcept {
     }
     EndNote(WaitOutcome::kBusy, now);
   }
+  NoteWait(*wanted, now);
+  return true;
+}
+
+void Connection::NoteWait(const Event& wanted, Ticks now) noexcept {
+  auto& notes = record().waits;
   const Update update(notes.sequence);
   notes.words.written.Add(1);
   WaitNoteLayout<Word>& note = Newest(notes);
-  note.wanted.Store(wanted->Pack());
+  note.wanted.Store(wanted.Pack());
   note.began.Store(now);
   note.last.Store(now);
   note.ended.Store(0);
@@ -97,7 +97,20 @@ bool Connection::WaitBegins(Sense sense, Ticks now) noexcept {
   note.explanation.bytes.Store(0);
   CopyWantSql(note);
   waiting_is_noted_ = true;
-  return true;
+}
+
+// What was refused has taken the place of what is waited for. A writer that tries again asks for a
+// read slot of its own first, where the last commit made the WAL grow; that one's holder may still
+// be reading.
+void Connection::RefusalSwallowed() noexcept {
+  if (!waiting_is_noted_) return;
+  const WaitNoteLayout<Word>& note = Newest(record().waits);
+  auto& words = record().slot.words;
+  const Update update(record().slot.sequence);
+  words.want.Store(note.wanted.Own());
+  words.want_since.Store(note.began.Own());
+  words.want_last.Store(note.last.Own());
+  words.want_refusals.Store(note.refusals.Own());
 }
 
 // The statement's text stands in the slot already. REQUIRES: an Update of the notes is under way.
@@ -117,8 +130,10 @@ bool Connection::WaitNeedsCause() const noexcept {
   const WaitNoteLayout<Word>& note = Newest(record().waits);
   const std::uint64_t refusals = note.refusals.Own();
   const bool now = refusals >= 4 && (refusals & (refusals - 1)) == 0;
-  return now && note.explanation.bytes.Own() == 0;
+  return now && note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown);
 }
+
+Ticks Connection::WaitBegan() const noexcept { return Newest(record().waits).began.Own(); }
 
 void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   auto& notes = record().waits;
@@ -155,6 +170,27 @@ void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
   StoreText(note.sql, TextOf(context.statement));
 }
 
+void Connection::WriteLockOvertaken(Ticks now, const CallContext& context) noexcept {
+  constexpr int kBusy = 5;  // SQLITE_BUSY
+  const Event wanted{.operation = Operation::kShmLock,
+                     .resource = Resource::kWalWrite,
+                     .to = LockMode::kExclusive,
+                     .result = kBusy};
+  {
+    const Update update(record().slot.sequence);
+    StoreWant(wanted, now, context);
+  }
+  if (!WaitBegins(now) || context.statement_number == 0) return;
+  WaitExplained({.reason = Reason::kUnknown,
+                 .explanation = "another connection committed after this statement had taken its "
+                                "snapshot and before it had the write lock. Waiting helps: set a "
+                                "busy timeout."});
+}
+
+void Connection::GiveUpWait() noexcept {
+  if (waiting_is_noted_) ForgetWait(WaitOutcome::kBusy, Newest(record().waits).last.Own());
+}
+
 // REQUIRES: waiting_is_noted_.
 void Connection::EndNote(WaitOutcome outcome, Ticks now) noexcept {
   waiting_is_noted_ = false;
@@ -176,10 +212,7 @@ bool Connection::Upgrades(const Event& wanted, const CallContext& context) const
   const bool reads = wanted.resource == Resource::kWalWrite ? bits.shm_shared >> kShmReadOffset != 0
                                                             : bits.database >= LockMode::kShared;
   const bool writes = wanted.to == LockMode::kReserved || wanted.resource == Resource::kWalWrite;
-  // In autocommit the hot path notes no statement.
-  return reads && writes && context.autocommit == Autocommit::kOff &&
-         context.statement_number != 0 && read_statement_ != 0 &&
-         read_statement_ != context.statement_number;
+  return reads && writes && context.autocommit == Autocommit::kOff && HasReadBefore(context);
 }
 
 }  // namespace lockscope::ledger

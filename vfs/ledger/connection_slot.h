@@ -11,7 +11,8 @@
 //   words    field                what it holds
 //   1        held                 packed, see HeldBits
 //   1        last_call            ticks of the last lock call
-//   1        snapshot_frame       mxFrame when the read lock was granted
+//   1        snapshot_frame       mxFrame when the read lock was granted, or when the connection
+//                                 itself committed since
 //   1        snapshot_salts       the eight bytes of the salts of that moment, as they stand there
 //   1        call                 the lock call under way, see CallUnderWay: whether its locks
 //                                 are held yet, or still, only the kernel knows

@@ -18,7 +18,7 @@ struct Refusal {
   Event event;
   HeldBits held;
   bool upgrade = false;  // it began with reading
-  bool lasts = false;    // not the first of its wait, and nobody has looked into that yet
+  Ticks waited = 0;      // since the first of its wait; 0: it is the first
 };
 
 // Finds out who is in the way, bounded in time. False where it did not look. Called by the thread

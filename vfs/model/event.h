@@ -38,6 +38,11 @@ struct Event {
   // Values that no Event has (a hostile or torn source) come back as null.
   static std::optional<Event> Unpack(std::uint64_t word);
 
+  // The same lock in the same mode, whatever is held and whatever the answer was.
+  constexpr bool AsksTheSame(const Event& other) const {
+    return resource == other.resource && count == other.count && to == other.to;
+  }
+
   std::string ResourceName() const;
 };
 

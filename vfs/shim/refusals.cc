@@ -1,10 +1,11 @@
 #include "shim/refusals.h"
 
+#include <string_view>
+
 namespace lockscope::shim {
 namespace {
 
 using ledger::HeldBits;
-using Sense = ledger::Connection::Sense;
 
 bool HasSnapshot(const HeldBits& held) { return (held.shm_shared >> kShmReadOffset) != 0; }
 
@@ -12,33 +13,57 @@ bool HasExclusive(const HeldBits& held, Resource resource) {
   return held.Shm(ShmOffset(resource)) == LockMode::kExclusive;
 }
 
-Sense SenseOfShm(const Event& refused, const HeldBits& held, bool wrote_now) {
+bool IsShmBusy(const Event& refused, const HeldBits& held, const RunningStatements& statements) {
   const bool checkpoints = HasExclusive(held, Resource::kWalCheckpoint);
   if (IsReadSlot(refused.resource)) {
-    const bool waits = checkpoints && HasExclusive(held, Resource::kWalWrite);
-    return refused.to == LockMode::kExclusive && waits ? Sense::kBusy : Sense::kSwallowed;
+    return refused.to == LockMode::kExclusive && checkpoints &&
+           HasExclusive(held, Resource::kWalWrite);
   }
   switch (refused.resource) {
     case Resource::kWalWrite:
-      return checkpoints || HasSnapshot(held) ? Sense::kBusy : Sense::kSwallowed;
-    case Resource::kWalCheckpoint:
-      return refused.count > 1 || wrote_now ? Sense::kSwallowed : Sense::kBusy;
+      return checkpoints || HasSnapshot(held);
+    case Resource::kWalCheckpoint: {
+      const bool automatic = statements.are_heard ? statements.wrote : !statements.one_runs;
+      return refused.count == 1 && !automatic;
+    }
     case Resource::kWalRecover:
-      return refused.to == LockMode::kShared ? Sense::kBusy : Sense::kSwallowed;
+      return refused.to == LockMode::kShared;
     default:
-      return Sense::kSwallowed;
+      return false;
   }
+}
+
+bool IsDetach(const char* sql) {
+  constexpr std::string_view kWord = "detach";
+  const std::string_view text = sql != nullptr ? sql : "";
+  const std::size_t begin = text.find_first_not_of(" \t\r\n\f");
+  if (begin == std::string_view::npos || text.size() - begin < kWord.size()) return false;
+  return sqlite3_strnicmp(text.data() + begin, kWord.data(), static_cast<int>(kWord.size())) == 0;
 }
 
 }  // namespace
 
-Sense SenseOf(const Event& refused, const HeldBits& held, bool wrote_now, bool runs) {
+RunningStatements LookAtStatements(sqlite3* db) {
+  constexpr int kLongest = 1000;
+  RunningStatements statements;
+  sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
+  statements.closes = statement == nullptr;
+  for (int i = 0; i < kLongest && statement != nullptr; ++i) {
+    if (sqlite3_stmt_busy(statement) != 0) {
+      statements.one_runs = true;
+      statements.closes = statements.closes || IsDetach(sqlite3_sql(statement));
+    }
+    statement = sqlite3_next_stmt(db, statement);
+  }
+  return statements;
+}
+
+bool IsBusy(const Event& refused, const HeldBits& held, const RunningStatements& statements) {
   // An error that is no BUSY is none.
   constexpr int kBusy = 5;  // SQLITE_BUSY
-  if ((refused.result & 0xff) != kBusy) return Sense::kSwallowed;
-  if (refused.resource != Resource::kDatabase) return SenseOfShm(refused, held, wrote_now);
-  const bool closes = refused.to == LockMode::kExclusive && held.wal_open && !runs;
-  return closes ? Sense::kSwallowed : Sense::kBusy;
+  if ((refused.result & 0xff) != kBusy) return false;
+  if (refused.resource != Resource::kDatabase) return IsShmBusy(refused, held, statements);
+  return refused.to != LockMode::kExclusive || !held.wal_open || !statements.closes;
 }
 
 }  // namespace lockscope::shim

@@ -9,10 +9,8 @@
 #include <type_traits>
 
 #include "ledger/ledger.h"
-#include "ledger/refusal.h"
 #include "logging/log.h"
 #include "shim/method_mirror.h"
-#include "shim/refusals.h"
 #include "shim/shim_vfs.h"
 #include "shim/sleep.h"
 
@@ -74,8 +72,9 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   }
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
+  if (mode == LockMode::kShared) connection_->ReadIn(current_tracker_->statement_number());
   if (offset == kWriteOffset && IsStale()) [[unlikely]]
-    WriteLockOfStaleSnapshot(now);
+    WriteLockOfStaleSnapshot(now, Context());
   return SQLITE_OK;
 }
 
@@ -259,6 +258,7 @@ int ShimFile::Close() noexcept {
   if (installed_tracker_) StatementTracker::MainFileClosing(tracker_, db);
   ExclusiveEnds();
   if (recovery_ != nullptr) RecoveryEnds(false);
+  connection_->GiveUpWait();  // told of in the log by its connection's number, which goes next
   const int result = lower()->pMethods->xClose(lower());
   ledger::Ledger::Process().Close(*connection_);
   this->~ShimFile();
@@ -268,11 +268,14 @@ int ShimFile::Close() noexcept {
 // ---- whose call it is ----
 
 inline const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
-  if (!settings::CaptureSql(capture_sql_)) return nullptr;
+  // Asked for without need of the text too: by what is not found the tracker learns that it does
+  // not hear any more.
+  const ledger::StatementText* heard = nullptr;
   if (current_tracker_ != nullptr && current_tracker_->Follows(db)) [[likely]] {
-    if (const ledger::StatementText* text = current_tracker_->Current(db)) return text;
+    heard = current_tracker_->Current(db);
   }
-  return FindStatement(db);
+  if (!settings::CaptureSql(capture_sql_)) return nullptr;
+  return heard != nullptr ? heard : FindStatement(db);
 }
 
 const ledger::StatementText* ShimFile::FindStatement(sqlite3* db) noexcept {
@@ -484,44 +487,21 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
       return RefuseRestartedWal(offset, count, flags);
     }
   }
-  connection_->ShmLocked(offset, count, mode, now, Context(), FactsFor(mode));
-  if (mode == LockMode::kExclusive) {
-    if (Covers(offset, count, kRecoverOffset)) WalRecoveryBegins();
-    if (offset == kWriteOffset && IsStale()) WriteLockOfStaleSnapshot(now);
+  if (offset == kWriteOffset && mode == LockMode::kExclusive && IsStale()) {
+    const CallContext context = Context();
+    connection_->ShmLockedInVain(offset, now, context);
+    WriteLockOfStaleSnapshot(now, context);
+    return SQLITE_OK;
   }
+  connection_->ShmLocked(offset, count, mode, now, Context(), FactsFor(mode));
+  if (mode == LockMode::kExclusive && Covers(offset, count, kRecoverOffset)) WalRecoveryBegins();
   return SQLITE_OK;
 }
 
-// ---- refusals ----
-
-void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
-  const auto refused = connection_->refused();
-  // A barrier tells by itself what was in its way.
-  if (!refused || vfs_->for_barriers()) return;
-  const bool runs = context.statement != nullptr || !settings::CaptureSql(capture_sql_);
-  const auto sense =
-      SenseOf(*refused, connection_->held(), connection_->HasWrittenIn(context), runs);
-  const bool begins = connection_->WaitBegins(sense, now);
-  if (!begins && !connection_->WaitNeedsCause()) return;
-  const bool upgrade = connection_->Upgrades(*refused, context);
-  Explain(*refused, upgrade, !begins);
-}
-
-void ShimFile::Explain(const Event& event, bool upgrade, bool lasts) noexcept {
-  const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
-  if (explainer == nullptr) return;
-  ledger::RefusalCause cause;
-  const ledger::Refusal refusal{.connection = connection_->id(),
-                                .path = path_,
-                                .event = event,
-                                .held = connection_->held(),
-                                .upgrade = upgrade,
-                                .lasts = lasts};
-  if (explainer(refusal, cause)) connection_->WaitExplained(cause);
-}
+// ---- snapshots and the write lock ----
 
 // The write lock is there, and so is a snapshot that is older than the newest commit: SQLite finds
-// that out next, gives the lock back and answers SQLITE_BUSY_SNAPSHOT.
+// that out next, and gives the lock back.
 inline bool ShimFile::IsStale() const noexcept {
   if (wal_index_ == nullptr) return false;
   const auto seen = connection_->snapshot();
@@ -536,11 +516,7 @@ inline void ShimFile::WriteLockEnds() noexcept {
   is_stale_ = false;
 }
 
-void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
-  is_stale_ = true;
-  if (vfs_->for_barriers()) return;
-  connection_->SnapshotStale(now, Context());
-}
+// ---- the guard ----
 
 // The lock was granted below and is given back there first: SQLite, told BUSY, would never release
 // it.
@@ -549,6 +525,7 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
   lower()->pMethods->xShmLock(lower(), offset, count, unlock);
   connection_->ShmRefused(offset, count, LockMode::kExclusive, SQLITE_BUSY, ledger::kNotMeasured,
                           ledger::Now(), Context());
+  connection_->RefusalSwallowed();
   sqlite3_log(SQLITE_NOTICE,
               "lockscope: stopped a checkpoint of %s that met a restarted WAL (the WAL-reset bug); "
               "the next one is not affected",

@@ -101,12 +101,13 @@ class ShimFile {
   void LogGuard() const noexcept;
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
-  // A refusal was recorded.
+  // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
-  void Explain(const Event& event, bool upgrade, bool lasts) noexcept;
+  void Explain(const Event& event, bool upgrade, ledger::Ticks waited) noexcept;
+  [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
+                                              const ledger::CallContext& context) noexcept;
   bool IsStale() const noexcept;
   void WriteLockEnds() noexcept;
-  [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   // Recoveries: recovery.cc.
   void ExclusiveGranted(const ledger::HeldBits& before) noexcept;
   void ExclusiveEnds() noexcept;

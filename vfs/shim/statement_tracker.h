@@ -46,8 +46,9 @@ class StatementTracker {
     if (!finished_) return &text_;
     return StillRuns(db) ? &text_ : nullptr;
   }
-  // Changes when a statement begins; 0 where statements are not heard any more, as the application
-  // has set a trace of its own.
+  // Changes when a statement begins; 0 once it is known that statements are not heard any more, as
+  // the application has set a trace of its own. Until then, and for a cached statement that was
+  // heard before and runs again, it is an old one's.
   std::uint64_t statement_number() const { return misses_ < kMisses ? statement_number_ : 0; }
   void Finished() {
     finished_ = true;

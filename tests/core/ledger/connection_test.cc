@@ -317,6 +317,63 @@ TEST_F(ConnectionTest, ARequestForSomethingElseBeginsAWaitOfItsOwn) {
   EXPECT_EQ(c_.View().slot.want_refusals, 1U);
 }
 
+// A writer that tries again where the last commit made the WAL grow wants a read slot set anew; its
+// last holder may still be reading.
+TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
+  const auto refused_in_between = [this](Ticks now) {
+    c_->ShmRefused(kRead1, 1, kExclusive, kBusy, kNotMeasured, now, Statement(1));
+    c_->RefusalSwallowed();
+  };
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
+  EXPECT_TRUE(c_->WaitBegins(1'000));
+  refused_in_between(2'000);
+  EXPECT_EQ(c_->refused()->resource, Resource::kWalWrite);
+  EXPECT_EQ(c_.View().slot.want_since, 1'000U);
+  c_->ShmLocked(kRead1, 1, kExclusive, 2'500, Statement(1), {});
+  c_->ShmUnlocked(kRead1, 1, kExclusive, 0, 2'600, Statement(1));
+  c_->ShmLocked(kRead1 + 1, 1, kShared, 2'700, Statement(1), {});
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 3'000, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(3'000));
+  refused_in_between(3'500);
+  EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
+
+  c_->ShmLocked(kWrite, 1, kExclusive, 4'000, Statement(1), {});
+  const auto waits = c_.Waits();
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0].outcome, WaitOutcome::kAcquired);
+  EXPECT_EQ(waits[0].ended, 4'000U);
+  EXPECT_EQ(waits[0].refusals, 2U);
+  EXPECT_EQ(c_.Stats(Resource::kWalWrite, kExclusive).wait.max, 3'000U);
+  EXPECT_EQ(c_.View().slot.want, 0U);
+}
+
+TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
+  EXPECT_TRUE(c_->WaitBegins(1'000));
+  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
+  c_->WriteLockOvertaken(2'000, Statement(1));
+  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
+  c_->ShmLocked(kWrite, 1, kExclusive, 3'000, Statement(1), {});
+  const auto waits = c_.Waits();
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0].outcome, WaitOutcome::kAcquired);
+  EXPECT_EQ(waits[0].refusals, 2U);
+  EXPECT_EQ(waits[0].ended - waits[0].began, 2'000U);
+}
+
+TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {
+  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
+  c_->WriteLockOvertaken(2'000, Statement(1));
+  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  ASSERT_EQ(c_.Waits().size(), 1U);
+  EXPECT_EQ(c_.Waits()[0].cause.reason, Reason::kUnknown);
+  EXPECT_NE(c_.Waits()[0].cause.explanation.find("another connection committed"),
+            std::string::npos);
+  c_->ShmLocked(kWrite, 1, kExclusive, 3'000, Statement(1), {});
+  EXPECT_EQ(c_.Waits()[0].outcome, WaitOutcome::kAcquired);
+}
+
 // ---- balance ----
 
 TEST_F(ConnectionTest, ClosingLetsGoOfEverything) {

@@ -64,6 +64,11 @@ class Recorded {
     }
     return story;
   }
+  std::vector<WaitNote> Waits() const {
+    const auto notes = Ledger::Process().Notes(OfPath(path_));
+    EXPECT_EQ(notes.size(), 1U);
+    return notes.at(0).waits;
+  }
   StatCounts Stats(Resource resource, LockMode mode) const {
     const auto stats = Ledger::Process().Stats(OfPath(path_));
     EXPECT_LE(stats.size(), 1U);

@@ -1,0 +1,53 @@
+// ShimFile: what follows a request that SQLite did not get.
+#include "ledger/refusal.h"
+#include "shim/refusals.h"
+#include "shim/shim_file.h"
+#include "shim/shim_vfs.h"
+
+namespace lockscope::shim {
+
+using ledger::CallContext;
+using ledger::Ticks;
+
+void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
+  const auto refused = connection_->refused();
+  // A barrier tells by itself what was in its way.
+  if (!refused || vfs_->for_barriers()) return;
+  RunningStatements statements;
+  if (db_ != nullptr && *db_ != nullptr) statements = LookAtStatements(*db_);
+  statements.are_heard = context.statement_number != 0;
+  statements.wrote = connection_->HasWrittenIn(context);
+  if (!IsBusy(*refused, connection_->held(), statements)) {
+    connection_->RefusalSwallowed();
+    return;
+  }
+  const bool begins = connection_->WaitBegins(now);
+  if (!begins && !connection_->WaitNeedsCause()) return;
+  const bool upgrade = connection_->Upgrades(*refused, context);
+  Explain(*refused, upgrade, begins ? 0 : now - connection_->WaitBegan());
+}
+
+void ShimFile::Explain(const Event& event, bool upgrade, Ticks waited) noexcept {
+  const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
+  if (explainer == nullptr) return;
+  ledger::RefusalCause cause;
+  const ledger::Refusal refusal{.connection = connection_->id(),
+                                .path = path_,
+                                .event = event,
+                                .held = connection_->held(),
+                                .upgrade = upgrade,
+                                .waited = waited};
+  if (explainer(refusal, cause)) connection_->WaitExplained(cause);
+}
+
+void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) noexcept {
+  is_stale_ = true;
+  if (vfs_->for_barriers()) return;
+  if (connection_->HasReadBefore(context)) {
+    connection_->SnapshotStale(now, context);
+  } else {
+    connection_->WriteLockOvertaken(now, context);
+  }
+}
+
+}  // namespace lockscope::shim
