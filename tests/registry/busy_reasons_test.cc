@@ -38,6 +38,18 @@ void Commit(Actor& actor, const std::string& name) {
   actor.Exec(name, "update t set v = v + 1 where id = 1");
 }
 
+// Until one is not looked into, since there are too many of them.
+void BeRefusedUnseen(Actor& actor, const std::string& name, const std::string& path) {
+  const bool unseen = Eventually([&] {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(actor.Try(name, "delete from t").code, SQLITE_BUSY);
+    }
+    const Json rows = OfPid(SeenHere("waits", path), actor.pid());
+    return !rows.empty() && rows.at(0).at("explanation").is_null();
+  });
+  EXPECT_TRUE(unseen);
+}
+
 std::string NameOf(const ::testing::TestParamInfo<In>& of) {
   return of.param == In::kPlain ? "WithoutLockscope" : "WithLockscope";
 }
@@ -65,6 +77,8 @@ class ReasonTest : public ::testing::TestWithParam<In> {
     EXPECT_FALSE(rows.empty());
     return rows.empty() ? Json::object() : rows.at(0);
   }
+  // What lockscope_why() tells the asker.
+  std::string Why() { return asker_.Query("c", "select lockscope_why()").at(0).at(0); }
   std::size_t Waits() { return OfPid(SeenHere("waits", db_), asker_.pid()).size(); }
 
   // `sql` of the blocker counts where it has lockscope.
@@ -198,6 +212,12 @@ TEST_P(ReasonTest, AReaderThatWantsToWriteIsNotToldToWait) {
   const Json wait = Wait();
   ExpectBlocker(wait, "writer", "begin immediate");
   EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting does not help a transaction that"));
+  // As it stands now, and as it stood.
+  const auto says_so = AllOf(StartsWith("writer: pid " + std::to_string(blocker().pid())),
+                             HasSubstr("Waiting does not help a transaction that"));
+  EXPECT_THAT(Why(), says_so);
+  blocker().Exec("c", "rollback");
+  EXPECT_THAT(Why(), says_so);
 }
 
 TEST_P(ReasonTest, AVacuum) {
@@ -329,6 +349,28 @@ TEST_P(ReasonTest, TwoReadersBothWantToWrite) {
   const Json wait = Wait();
   ExpectBlocker(wait, "upgrade-deadlock", "update t set v = v + 1 where id = 1");
   EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting does not help"));
+  EXPECT_THAT(Why(), AllOf(StartsWith("upgrade-deadlock: pid " + std::to_string(blocker().pid())),
+                           HasSubstr("Waiting does not help")));
+}
+
+// Too many refusals to look into them all: what is known by itself is known of each.
+TEST_P(ReasonTest, AReaderThatWantsToWriteIsNotToldToWaitThoughNobodyLooked) {
+  for (const char* mode : {"wal", "delete"}) {
+    SCOPED_TRACE(mode);
+    const std::string path = dir_ / (std::string(mode) + ".db");
+    CreateDatabase(path, {.journal_mode = mode});
+    HostProcess asker;
+    asker.Open("c", path);
+    const std::string name = mode;
+    blocker().Open(name, path);
+    blocker().Exec(name, "begin immediate");
+    asker.Exec("c", "begin; select count(*) from t");
+    BeRefusedUnseen(asker, "c", path);
+    EXPECT_THAT(asker.Query("c", "select lockscope_why()").at(0).at(0),
+                AllOf(HasSubstr("pid " + std::to_string(blocker().pid())),
+                      HasSubstr("Waiting does not help")));
+    blocker().Close(name);
+  }
 }
 
 TEST_P(ReasonTest, SeveralReadersAreAllNamed) {

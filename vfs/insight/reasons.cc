@@ -8,7 +8,6 @@
 #include "insight/connections.h"
 #include "insight/recoveries.h"
 #include "insight/summary.h"
-#include "ledger/wait_notes.h"
 
 namespace lockscope::insight {
 namespace {
@@ -111,7 +110,7 @@ class Explainer {
     if (blockers_.empty()) {
       return {.reason = Reason::kUnknown,
               .who = "nobody holds a lock that is in the way any more",
-              .advice = "Waiting helps: set a busy timeout."};
+              .advice = Upgrades() ? UpgradeAdvice() : "Waiting helps: set a busy timeout."};
     }
     const Reason reason = ReasonOfAll();
     return {.reason = reason,
@@ -156,7 +155,7 @@ class Explainer {
   // ---- why ----
 
   Reason Of(const LockFacts& blocker) const {
-    return reasons_.Of(blocker, request_.wanted.to, request_.upgrade);
+    return reasons_.Of(blocker, request_.wanted.to, Upgrades());
   }
 
   // Of several in the way each may have a reason of its own: then none is the reason.
@@ -224,12 +223,19 @@ class Explainer {
     return text.empty() ? std::string() : ". It waits for the readers to end: " + text;
   }
 
+  bool Upgrades() const { return request_.upgrade != ledger::Upgrade::kNone; }
+
+  static const char* UpgradeAdvice() {
+    return "Waiting does not help a transaction that began with reading: ROLLBACK, and begin again "
+           "with BEGIN IMMEDIATE.";
+  }
+
   std::string Advice(Reason reason) const {
+    // Whoever is in the way, SQLite does not wait for it.
+    if (Upgrades() && reason != Reason::kUpgradeDeadlock) return UpgradeAdvice();
     switch (reason) {
       case Reason::kWriter:
-        return request_.upgrade ? "Waiting does not help a transaction that began with reading: "
-                                  "ROLLBACK, and begin again with BEGIN IMMEDIATE."
-                                : "Waiting helps: set a busy timeout.";
+        return "Waiting helps: set a busy timeout.";
       case Reason::kPendingWriter:
         return "Waiting helps once those readers are done: end their transactions.";
       case Reason::kReaders:

@@ -11,6 +11,7 @@
 #include "insight/comparison.h"
 #include "insight/locks.h"
 #include "insight/look.h"
+#include "ledger/wait_notes.h"
 #include "model/event.h"
 #include "model/reason.h"
 
@@ -40,7 +41,7 @@ class Reasons {
 struct RefusedRequest {
   std::optional<ConnectionKey> asker{};  // null: nobody in particular
   Event wanted{};                        // resource, count, mode and SQLite's result
-  bool upgrade = false;                  // it began with reading
+  ledger::Upgrade upgrade = ledger::Upgrade::kNone;
 };
 
 struct Explanation {

@@ -47,7 +47,7 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const Explanation now = ExplainRefusal(look, *last.database, CollectLocks(look, *last.database),
                                          {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
-                                          .upgrade = cause.reason == Reason::kUpgradeDeadlock});
+                                          .upgrade = note.upgrade});
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
                      now.blockers.front().pid == cause.blocker_pid;
   const bool unseen = cause.explanation.empty() && !now.blockers.empty();

@@ -197,8 +197,11 @@ class Connection {
 
   // ---- waits: each is noted, and what is asked for is the noted wait's as long as that goes on
   // ---- The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
-  // True where a wait begins with it, whose cause is asked for then.
+  // True where a wait begins with it, whose cause is asked for then; it is no upgrade until
+  // WaitUpgrades() says so.
   bool WaitBegins(Ticks now) noexcept;
+  // Of the wait that has begun.
+  void WaitUpgrades(Upgrade upgrade) noexcept;
   // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
   void RefusalSwallowed() noexcept;
   // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for

@@ -91,6 +91,7 @@ void Connection::NoteWait(const Event& wanted, Ticks now) noexcept {
   note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kNone));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kUnknown));
+  note.upgrade.Store(static_cast<std::uint64_t>(Upgrade::kNone));
   note.blocker_pid.Store(0);
   note.blocker_connection.Store(0);
   note.blocker_sql.bytes.Store(0);
@@ -135,6 +136,12 @@ bool Connection::WaitNeedsCause() const noexcept {
 
 Ticks Connection::WaitBegan() const noexcept { return Newest(record().waits).began.Own(); }
 
+void Connection::WaitUpgrades(Upgrade upgrade) noexcept {
+  auto& notes = record().waits;
+  const Update update(notes.sequence);
+  Newest(notes).upgrade.Store(static_cast<std::uint64_t>(upgrade));
+}
+
 void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   auto& notes = record().waits;
   const Update update(notes.sequence);
@@ -163,6 +170,7 @@ void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
   note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kBusy));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kSnapshotStale));
+  note.upgrade.Store(static_cast<std::uint64_t>(Upgrade::kNone));
   note.blocker_pid.Store(0);
   note.blocker_connection.Store(0);
   note.blocker_sql.bytes.Store(0);

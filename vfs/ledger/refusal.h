@@ -17,8 +17,8 @@ struct Refusal {
   const char* path = nullptr;
   Event event;
   HeldBits held;
-  bool upgrade = false;  // it began with reading
-  Ticks waited = 0;      // since the first of its wait; 0: it is the first
+  Upgrade upgrade = Upgrade::kNone;
+  Ticks waited = 0;  // since the first of its wait; 0: it is the first
 };
 
 // Finds out who is in the way, bounded in time. False where it did not look. Called by the thread

@@ -6,6 +6,7 @@ namespace lockscope::ledger {
 namespace {
 
 constexpr auto kOutcomes = static_cast<std::uint64_t>(WaitOutcome::kAcquired);
+constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kInTransaction);
 
 }  // namespace
 
@@ -16,6 +17,7 @@ WaitNote WaitOf(const WaitNoteLayout<std::uint64_t>& copy) {
                 .ended = copy.ended,
                 .refusals = copy.refusals,
                 .outcome = static_cast<WaitOutcome>(std::min(copy.outcome, kOutcomes)),
+                .upgrade = static_cast<Upgrade>(std::min(copy.upgrade, kUpgrades)),
                 .sql = LoadText(copy.sql)};
   note.cause.reason = ReasonOf(copy.reason).value_or(Reason::kUnknown);
   if (copy.blocker_pid != 0) {

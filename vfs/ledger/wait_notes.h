@@ -12,6 +12,7 @@
 //   1       refusals
 //   1       outcome             WaitOutcome
 //   1       reason              Reason, as of the refusal that was looked into, mostly the first
+//   1       upgrade             Upgrade
 //   1       blocker_pid         pid + 1; 0: not known, or several
 //   1       blocker_connection  its number in its process; 0: not known
 //   1 + 32  sql                 of who waits, cut at 256 bytes; empty: not known
@@ -39,6 +40,13 @@ enum class WaitOutcome : std::uint8_t {
   kAcquired,  // the request was granted in the end
 };
 
+// Whether the connection was reading when it asked for a lock to write. SQLite calls no busy
+// handler then: its own read transaction may be what the other one waits for.
+enum class Upgrade : std::uint8_t {
+  kNone,           // it was not, as far as is known
+  kInTransaction,  // in a transaction that began with reading
+};
+
 inline constexpr std::size_t kWaitNotes = 8;
 
 template <class W>
@@ -50,6 +58,7 @@ struct WaitNoteLayout {
   W refusals;
   W outcome;
   W reason;
+  W upgrade;
   W blocker_pid;
   W blocker_connection;
   TextLayout<W, 32> sql;
@@ -85,6 +94,7 @@ struct WaitNote {
   Ticks ended = 0;
   std::uint64_t refusals = 0;
   WaitOutcome outcome = WaitOutcome::kNone;
+  Upgrade upgrade = Upgrade::kNone;
   std::string sql{};
   RefusalCause cause{};
 };

@@ -23,11 +23,18 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
   }
   const bool begins = connection_->WaitBegins(now);
   if (!begins && !connection_->WaitNeedsCause()) return;
-  const bool upgrade = connection_->Upgrades(*refused, context);
+  const ledger::Upgrade upgrade = UpgradeOf(*refused, context);
+  if (begins && upgrade != ledger::Upgrade::kNone) connection_->WaitUpgrades(upgrade);
   Explain(*refused, upgrade, begins ? 0 : now - connection_->WaitBegan());
 }
 
-void ShimFile::Explain(const Event& event, bool upgrade, Ticks waited) noexcept {
+ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
+                                    const CallContext& context) const noexcept {
+  return connection_->Upgrades(wanted, context) ? ledger::Upgrade::kInTransaction
+                                                : ledger::Upgrade::kNone;
+}
+
+void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited) noexcept {
   const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;

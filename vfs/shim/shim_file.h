@@ -103,7 +103,8 @@ class ShimFile {
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
-  void Explain(const Event& event, bool upgrade, ledger::Ticks waited) noexcept;
+  ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
+  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks waited) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
                                               const ledger::CallContext& context) noexcept;
   bool IsStale() const noexcept;
