@@ -81,6 +81,27 @@ class ReasonTest : public ::testing::TestWithParam<In> {
   std::string Why() { return asker_.Query("c", "select lockscope_why()").at(0).at(0); }
   std::size_t Waits() { return OfPid(SeenHere("waits", db_), asker_.pid()).size(); }
 
+  // Of the asker who wants to read while the blocker's commit is stopped at that point.
+  Json WhileItCommits(const std::string& point) {
+    blocker().PauseAt(point);
+    Answer update = blocker().Start("c", "update t set v = v + 1 where id = 1");
+    blocker().AwaitPoint();
+    EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+    Json wait = Wait();
+    blocker().Continue();
+    EXPECT_TRUE(update.Wait().ok());
+    return wait;
+  }
+
+  void ExpectUnknownWhileItCommits(const std::string& journal_mode, const std::string& point) {
+    OpenAsker();
+    OpenBlocker();
+    blocker().Exec("c", "pragma journal_mode = " + journal_mode);
+    const Json wait = WhileItCommits(point);
+    ExpectBlocker(wait, "unknown", "update t set v = v + 1 where id = 1");
+    EXPECT_THAT(wait.value("explanation", ""), HasSubstr("Waiting helps where it is a commit"));
+  }
+
   // `sql` of the blocker counts where it has lockscope.
   void ExpectBlocker(const Json& wait, const std::string& reason, const std::string& sql) {
     SCOPED_TRACE(wait.dump(2));
@@ -175,6 +196,61 @@ TEST_P(ReasonTest, ExclusiveLockingMode) {
   // By its locks alone it could as well be a transaction without a journal file.
   ExpectBlocker(Wait(), GetParam() == In::kLockscope ? "exclusive" : "unknown",
                 "update t set v = v + 1 where id = 1");
+}
+
+TEST_P(ReasonTest, ExclusiveLockingModeWhileItWrites) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "pragma main.locking_mode = 'Exclusive'");
+  EXPECT_EQ(WhileItCommits("before write main by=c").at("reason"),
+            GetParam() == In::kLockscope ? "exclusive" : "unknown");
+}
+
+TEST_P(ReasonTest, AfterExclusiveLockingModeACommitIsAnyCommit) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "pragma locking_mode = exclusive; select count(*) from t");
+  blocker().Exec("c", "pragma locking_mode = normal; select count(*) from t");
+  EXPECT_EQ(WhileItCommits("before sync journal by=c").at("reason"), "unknown");
+}
+
+// A pragma without a schema is told to the main database alone, and meant for all.
+TEST_P(ReasonTest, AnAttachedDatabasesLockingModeIsNotKnown) {
+  Make("delete");
+  OpenAsker();
+  blocker().Open("c", dir_ / "main.db");
+  blocker().Exec("c", "attach '" + db_ + "' as a; pragma a.locking_mode = exclusive");
+  blocker().Exec("c", "pragma locking_mode = normal; select count(*) from a.t");
+  EXPECT_EQ(WhileItCommits("before sync journal by=c").at("reason"), "unknown");
+}
+
+TEST_P(ReasonTest, ATransactionThatBeganExclusively) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "Begin  EXCLUSIVE transaction");
+  EXPECT_EQ(asker_.Try("c", "select count(*) from t").code, SQLITE_BUSY);
+  ExpectBlocker(Wait(), GetParam() == In::kLockscope ? "exclusive" : "unknown",
+                "Begin  EXCLUSIVE transaction");
+}
+
+// A commit has EXCLUSIVE while its journal, which begins with zeros until then, is synced…
+TEST_P(ReasonTest, ACommitThatSyncsItsJournalIsNotTakenForExclusiveLockingMode) {
+  Make("delete");
+  ExpectUnknownWhileItCommits("delete", "before sync journal by=c");
+}
+
+// …and once more when it has finished the journal without deleting it.
+TEST_P(ReasonTest, ACommitThatHasFinishedAPersistentJournalIsNotTakenForExclusiveLockingMode) {
+  Make("delete");
+  ExpectUnknownWhileItCommits("persist", "before sync journal nth=3 by=c");
+}
+
+TEST_P(ReasonTest, ACommitThatHasCutItsJournalOffIsNotTakenForExclusiveLockingMode) {
+  Make("delete");
+  ExpectUnknownWhileItCommits("truncate", "before sync journal nth=3 by=c");
 }
 
 TEST_P(ReasonTest, ATransactionWithoutAJournalFileIsNotTakenForExclusiveLockingMode) {

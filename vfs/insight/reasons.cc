@@ -15,14 +15,16 @@ namespace {
 constexpr std::uint16_t kBusySnapshot = 517;  // SQLITE_BUSY_SNAPSHOT
 constexpr std::size_t kNamedAtMost = 4;
 
-bool IsVacuum(const LockFacts& lock) {
+// Whether the text of the statement that took the lock begins with these lower-case words.
+bool IsOf(const LockFacts& lock, std::string_view words) {
   if (!lock.sql) return false;
-  constexpr std::string_view kWord = "vacuum";
   const std::string text = OneLine(*lock.sql);
-  return text.size() >= kWord.size() &&
-         std::equal(kWord.begin(), kWord.end(), text.begin(),
+  return text.size() >= words.size() &&
+         std::equal(words.begin(), words.end(), text.begin(),
                     [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
 }
+
+bool IsVacuum(const LockFacts& lock) { return IsOf(lock, "vacuum"); }
 
 bool OfBarrier(const LockFacts& lock) { return lock.view != nullptr && lock.view->info.barrier; }
 
@@ -78,18 +80,19 @@ Reason Reasons::OfPending(const LockFacts& lock, LockMode wanted, bool upgrade) 
   return upgrade ? Reason::kUpgradeDeadlock : Reason::kWriter;
 }
 
-// A transaction that has EXCLUSIVE, to commit, because its cache is full or because it asked for
-// it, has a journal once it has changed anything, but for journal_mode=MEMORY and OFF. Without,
-// nothing is being written: exclusive locking mode, a vacuum that still reads, BEGIN EXCLUSIVE. In
-// WAL mode it may also be the last connection that closes, or a change of journal mode.
+// EXCLUSIVE by itself tells nothing, nor does a journal that is not there or begins with a zero:
+// that is a transaction with journal_mode=MEMORY or OFF, but also every commit while SQLite syncs
+// its journal for the first time, and again while it finishes one in PERSIST or TRUNCATE mode. So
+// nothing is taken for exclusive locking mode but what has asked for it. In WAL mode it may also be
+// the last connection that closes, or a change of journal mode.
 Reason Reasons::OfExclusive(const LockFacts& lock) const {
   if (IsRollingBack(database_, lock)) return Reason::kHotJournalRecovery;
   if (IsVacuum(lock)) return Reason::kExclusive;
   if (database_.wal_mode || lock.view == nullptr) return Reason::kUnknown;
-  const bool hidden = lock.view->journal_mode == ledger::JournalMode::kMemory ||
-                      lock.view->journal_mode == ledger::JournalMode::kOff;
+  // Also while it writes: it stays when that is over.
+  if (lock.view->locking_mode == ledger::LockingMode::kExclusive) return Reason::kExclusive;
   if (database_.journal.content_may_be_hot) return Reason::kWriter;
-  return hidden ? Reason::kUnknown : Reason::kExclusive;
+  return IsOf(lock, "begin exclusive") ? Reason::kExclusive : Reason::kUnknown;
 }
 
 namespace {

@@ -75,6 +75,16 @@ constexpr JournalMode JournalModeOf(std::uint64_t word) {
                                                                : JournalMode::kDelete;
 }
 
+// What the connection asked for by PRAGMA locking_mode. SQLite tells that to the main database's
+// file alone, though a pragma without a schema is meant for attached ones too: theirs is not known.
+enum class LockingMode : std::uint8_t { kUnknown, kNormal, kExclusive };
+// Of a word that has none, which only a hostile source has: kUnknown.
+constexpr LockingMode LockingModeOf(std::uint64_t word) {
+  return word <= static_cast<std::uint64_t>(LockingMode::kExclusive)
+             ? static_cast<LockingMode>(word)
+             : LockingMode::kUnknown;
+}
+
 // Whose call it is: the statement that runs now, and the state of its connection.
 struct CallContext {
   const StatementText* statement = nullptr;  // null: not known
@@ -255,6 +265,13 @@ class Connection {
   }
   JournalMode asked_journal_mode() const noexcept {
     return JournalModeOf(record().identity.words.journal_mode.Load());
+  }
+
+  void AskedLockingMode(LockingMode mode) noexcept {
+    record().identity.words.locking_mode.Store(static_cast<std::uint64_t>(mode));
+  }
+  LockingMode asked_locking_mode() const noexcept {
+    return LockingModeOf(record().identity.words.locking_mode.Load());
   }
 
   HeldBits held() const noexcept { return HeldBits::Unpack(record().slot.words.held.Own()); }

@@ -2,8 +2,8 @@
 // connection, unlike its slot.
 //
 // Written by the process that owns the record, inside an Update of its sequence: under the ledger's
-// mutex, and under the registry's before it is given to a connection; `journal_mode` alone by the
-// connection's own thread, outside of one.
+// mutex, and under the registry's before it is given to a connection; `journal_mode` and
+// `locking_mode` alone by the connection's own thread, outside of one.
 //
 //   words  field               what it holds
 //   1      state               RecordState
@@ -12,6 +12,7 @@
 //   1      thread              that opened it, as the operating system numbers it
 //   1      flags               see IdentityFlags
 //   1      journal_mode        JournalMode
+//   1      locking_mode        LockingMode
 //   2      database_device, database_inode   the database file; inode 0: not known
 //   2      shm_device, shm_inode             its -shm, likewise
 //   1 + 8  vfs                 "lockscope/unix", cut at 64 bytes
@@ -59,6 +60,7 @@ struct IdentityLayout {
   W thread;
   W flags;
   W journal_mode;
+  W locking_mode;
   W database_device;
   W database_inode;
   W shm_device;

@@ -255,6 +255,7 @@ std::optional<ConnectionView> Ledger::ViewOf(const Connection& connection) {
   view.info = connection.info_;
   view.shm = connection.shm_;
   view.journal_mode = connection.asked_journal_mode();
+  view.locking_mode = connection.asked_locking_mode();
   view.held = HeldBits::Unpack(view.slot.held);
   return view;
 }

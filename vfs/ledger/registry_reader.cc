@@ -292,6 +292,7 @@ ConnectionView RegistryReader::Identified(const Owner& owner,
                .opened = owner.process->same_ticks ? words.opened : 0};
   view.shm = {.device = words.shm_device, .inode = words.shm_inode};
   view.journal_mode = JournalModeOf(words.journal_mode);
+  view.locking_mode = LockingModeOf(words.locking_mode);
   return view;
 }
 

@@ -38,6 +38,7 @@ struct ConnectionView {
   ConnectionInfo info;
   FileId shm;
   JournalMode journal_mode = JournalMode::kDelete;
+  LockingMode locking_mode = LockingMode::kUnknown;
   HeldBits held;
   SlotCopy slot{};
   std::uint64_t record = 0;                // where it stands in the sidecar; of others only

@@ -11,7 +11,7 @@ enum class Reason : std::uint8_t {
   kWriter,              // another holds RESERVED, or the WAL write lock
   kPendingWriter,       // PENDING keeps new readers out
   kReaders,             // what is to be written cannot be while they read
-  kExclusive,           // exclusive locking mode, or a vacuum
+  kExclusive,           // exclusive locking mode, a vacuum, BEGIN EXCLUSIVE
   kHotJournalRecovery,  // a crashed transaction is being rolled back
   kWalRecovery,         // the wal-index is being made anew
   kCheckpoint,          // one is at work, or waits with the write lock in its hand

@@ -17,6 +17,11 @@ ledger::JournalMode ParseJournalMode(const char* text, ledger::JournalMode other
   return otherwise;
 }
 
+ledger::LockingMode ParseLockingMode(const char* text, ledger::LockingMode otherwise) {
+  if (sqlite3_stricmp(text, "exclusive") == 0) return ledger::LockingMode::kExclusive;
+  return sqlite3_stricmp(text, "normal") == 0 ? ledger::LockingMode::kNormal : otherwise;
+}
+
 }  // namespace
 
 int ShimFile::FileControl(int operation, void* argument) noexcept {
@@ -69,13 +74,17 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   // unknown.
   static const bool checks_handles = WasCompiledWith("ENABLE_API_ARMOR");
   // A shared cache tells it once for every connection that joins, in whatever thread that is.
-  if (checks_handles || argument == nullptr || argument == db_) return;
+  if (checks_handles || argument == nullptr) return;
+  // The file of one connection's main database may be attached by another then.
+  if (db_ != nullptr) connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+  if (argument == db_) return;
   db_ = static_cast<sqlite3**>(argument);
   try {
     const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;
     tracker_ = StatementTracker::For(*db_, opening);
     current_tracker_ = tracker_.get();
     installed_tracker_ = opening && tracker_ != nullptr;
+    if (opening) connection_->AskedLockingMode(ledger::LockingMode::kNormal);
   } catch (const std::bad_alloc&) {
     tracker_.reset();
   }
@@ -86,6 +95,12 @@ bool ShimFile::AnswerPragma(char** arguments, int& result) noexcept {
   const char* value = arguments[2];
   if (sqlite3_stricmp(name, "journal_mode") == 0 && value != nullptr) {
     connection_->AskedJournalMode(ParseJournalMode(value, connection_->asked_journal_mode()));
+    return false;
+  }
+  // It is in force from now on, whether the statement is run or not.
+  if (sqlite3_stricmp(name, "locking_mode") == 0 && value != nullptr &&
+      connection_->asked_locking_mode() != ledger::LockingMode::kUnknown) {
+    connection_->AskedLockingMode(ParseLockingMode(value, connection_->asked_locking_mode()));
     return false;
   }
   const PragmaHandler handler = CurrentPragmaHandler();
