@@ -8,8 +8,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "barrier/hosted.h"
 #include "registry/seen.h"
@@ -742,6 +744,39 @@ TEST_P(ReasonTest, WhyIsTheLastBusyAsItStandsNow) {
   blocker().Exec("c", "rollback");
   EXPECT_THAT(why(), StartsWith("writer: pid " + std::to_string(blocker().pid())));
   EXPECT_TRUE(asker_.Try("c", "select lockscope_why('no such')").code == SQLITE_CANTOPEN);
+}
+
+// Whoever holds the lock now need not be who held it then.
+TEST_P(ReasonTest, AnOldBusyIsNotBlamedOnWhoIsInTheWayNow) {
+  Make("wal");
+  OpenAsker();
+  Actor earlier;
+  earlier.Open("c", db_);
+  earlier.Exec("c", "begin immediate");
+  BeRefusedUnseen(asker_, "c", db_);
+  earlier.Exec("c", "rollback");
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  std::this_thread::sleep_for(std::chrono::milliseconds(2200));
+  EXPECT_THAT(Why(), StartsWith("unknown: nobody looked into who was in the way. That was "));
+}
+
+// The same one may have come again: what was found then is told, unless it is known to be there
+// since.
+TEST_P(ReasonTest, AnOldBusyIsToldAsItStandsNowWhereTheLockIsHeldSince) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(asker_.Try("c", "delete from t").code, SQLITE_BUSY);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2200));
+  const auto begins = StartsWith("writer: pid " + std::to_string(blocker().pid()));
+  const bool known = GetParam() == In::kLockscope;
+  const std::string why = Why();
+  EXPECT_THAT(why, begins);
+  EXPECT_EQ(why.find("That was ") == std::string::npos, known) << why;
+  blocker().Exec("c", "rollback; begin immediate");
+  EXPECT_THAT(Why(), AllOf(begins, HasSubstr("That was ")));
 }
 
 TEST_P(ReasonTest, SomebodyElsesBusyIsNotOurs) {

@@ -39,8 +39,8 @@ std::string With(Reason reason, const std::string& text) {
   return std::string(Name(reason)) + ": " + text;
 }
 
-// As it was found then; where the same one is in the way still, or nobody looked then, as it is
-// now.
+// As it was found then. As it is now only where that is what was in the way then: a moment later,
+// or where a lock has been held ever since.
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
@@ -48,15 +48,23 @@ std::string Tell(const Look& look, const LastBusy& last) {
                                          {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
                                           .upgrade = note.upgrade});
+  const auto age_ms = look.AgeMs(note.last);
+  const bool lately = age_ms && *age_ms <= kLongAgoMs;
+  const auto is_held_since = [&note](const LockFacts& lock) {
+    return lock.since != 0 && lock.since <= note.last;
+  };
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
-                     now.blockers.front().pid == cause.blocker_pid;
-  const bool unseen = cause.explanation.empty() && !now.blockers.empty();
+                     now.blockers.front().pid == cause.blocker_pid &&
+                     (lately || is_held_since(now.blockers.front()));
+  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately;
   if (still || unseen) return With(now.reason, now.Text());
   std::string text =
-      With(cause.reason, cause.explanation.empty() ? "it could not be told who was in the way"
+      With(cause.reason, cause.explanation.empty() ? "nobody looked into who was in the way."
                                                    : cause.explanation);
-  const auto age_ms = look.AgeMs(note.last);
-  if (age_ms.value_or(0) > kLongAgoMs) text += " That was " + HumanDuration(*age_ms) + " ago.";
+  if (cause.explanation.empty() && note.upgrade != ledger::Upgrade::kNone) {
+    text += " " + now.advice;  // whoever it was
+  }
+  if (age_ms && !lately) text += " That was " + HumanDuration(*age_ms) + " ago.";
   return text;
 }
 
