@@ -298,6 +298,39 @@ TEST_P(ReasonTest, AReaderThatWantsToWriteIsNotToldToWait) {
   EXPECT_THAT(Why(), says_so);
 }
 
+// Nor does SQLite call the busy handler of a connection whose own SELECT is unfinished.
+TEST_P(ReasonTest, AWriterBesideItsOwnUnfinishedSelectIsToldToFinishIt) {
+  for (const char* mode : {"wal", "delete"}) {
+    SCOPED_TRACE(mode);
+    const std::string path = dir_ / (std::string(mode) + ".db");
+    CreateDatabase(path, {.journal_mode = mode});
+    HostProcess asker;
+    asker.Open("c", path);
+    asker.BusyTimeout("c", 20'000);
+    asker.Exec("c", "update t set v = v + 1 where id = 1; select count(*) from t");
+    const std::string name = mode;
+    blocker().Open(name, path);
+    asker.Step("c", "select id from t");
+    blocker().Exec(name, "begin immediate");
+    EXPECT_EQ(asker.Try("c", "delete from t").code, SQLITE_BUSY);
+    const Json rows = OfPid(SeenHere("waits", path), asker.pid());
+    ASSERT_EQ(rows.size(), 1U) << rows.dump(2);
+    const Json& wait = rows.at(0);
+    EXPECT_EQ(wait.value("reason", ""), name == "wal" ? "writer" : "upgrade-deadlock");
+    EXPECT_EQ(wait.value("refusals", 0), 1);
+    EXPECT_THAT(wait.value("explanation", ""),
+                AllOf(HasSubstr("Waiting does not help"), HasSubstr("unfinished SELECT")));
+    const auto why = [&] { return asker.Query("c", "select lockscope_why()").at(0).at(0); };
+    EXPECT_THAT(why(), HasSubstr("unfinished SELECT"));
+    // Without it waiting helps, whatever was read before.
+    asker.Finish("c");
+    asker.BusyTimeout("c", 5);
+    EXPECT_EQ(asker.Try("c", "delete from t").code, SQLITE_BUSY);
+    EXPECT_THAT(why(), AllOf(StartsWith("writer: "), HasSubstr("Waiting helps")));
+    blocker().Close(name);
+  }
+}
+
 TEST_P(ReasonTest, AVacuum) {
   Make("delete");
   OpenAsker();

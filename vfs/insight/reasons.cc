@@ -228,7 +228,13 @@ class Explainer {
 
   bool Upgrades() const { return request_.upgrade != ledger::Upgrade::kNone; }
 
-  static const char* UpgradeAdvice() {
+  bool BesideStatement() const { return request_.upgrade == ledger::Upgrade::kBesideStatement; }
+
+  const char* UpgradeAdvice() const {
+    if (BesideStatement()) {
+      return "Waiting does not help a connection that is still reading: reset its unfinished "
+             "SELECT, or read it to its end, and try again.";
+    }
     return "Waiting does not help a transaction that began with reading: ROLLBACK, and begin again "
            "with BEGIN IMMEDIATE.";
   }
@@ -253,6 +259,10 @@ class Explainer {
       case Reason::kCheckpoint:
         return "Waiting helps once it is done; one that waits for readers goes on when they end.";
       case Reason::kUpgradeDeadlock:
+        if (BesideStatement()) {
+          return "Waiting does not help: each waits for the other. Reset this connection's "
+                 "unfinished SELECT, or read it to its end, and try again.";
+        }
         return "Waiting does not help: each waits for the other. ROLLBACK here, and begin "
                "transactions that are going to write with BEGIN IMMEDIATE.";
       case Reason::kBarrier:

@@ -228,7 +228,8 @@ class Connection {
   // The connection closes.
   void GiveUpWait() noexcept;
   // Whether the connection wants to write in a transaction that began with reading: `context` is of
-  // the request. False where it is not known.
+  // the request. False where it is not known, which it is not in autocommit: there the hot path
+  // notes no statement.
   bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
   // Whether it began to read before the statement of `context`. False where it is not known.
   bool HasReadBefore(const CallContext& context) const noexcept {

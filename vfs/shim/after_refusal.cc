@@ -6,6 +6,7 @@
 
 namespace lockscope::shim {
 
+using ledger::Autocommit;
 using ledger::CallContext;
 using ledger::Ticks;
 
@@ -28,10 +29,18 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
   Explain(*refused, upgrade, begins ? 0 : now - connection_->WaitBegan());
 }
 
+// SQLite calls no busy handler where a read transaction is open before it asks for the lock; of the
+// main database it tells that itself. What this request has begun does not count yet.
 ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
                                     const CallContext& context) const noexcept {
-  return connection_->Upgrades(wanted, context) ? ledger::Upgrade::kInTransaction
-                                                : ledger::Upgrade::kNone;
+  using ledger::Upgrade;
+  if (!installed_tracker_ || !current_tracker_->Follows(*db_)) {
+    return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : Upgrade::kNone;
+  }
+  const bool writes = wanted.to == LockMode::kReserved || wanted.resource == Resource::kWalWrite;
+  if (!writes || sqlite3_txn_state(*db_, "main") != SQLITE_TXN_READ) return Upgrade::kNone;
+  return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
+                                                : Upgrade::kBesideStatement;
 }
 
 void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited) noexcept {
