@@ -759,6 +759,19 @@ TEST_P(OvertakenTest, SoIsAStatementBesideAnUnfinishedSelect) {
   asker_.Step("c", "select id from t");
   EXPECT_EQ(OvertakenIn("update t set v = v + 1 where id = 1").code, kBusySnapshot);
   EXPECT_EQ(Wait().at("reason"), "snapshot-stale");
+  EXPECT_THAT(Wait().value("explanation", ""), HasSubstr("reset that SELECT"));
+}
+
+TEST_P(OvertakenTest, SoItIsInAnAttachedDatabase) {
+  Make("wal");
+  OpenBlocker();
+  asker_.Open("c", dir_ / "other.db");
+  asker_.Exec("c", "attach '" + db_ + "' as a; select count(*) from a.t");
+  asker_.Exec("c", "pragma busy_timeout = 20000");
+  asker_.Step("c", "select id from a.t");
+  EXPECT_EQ(OvertakenIn("update a.t set v = v + 1 where id = 1").code, kBusySnapshot);
+  EXPECT_EQ(Wait().at("reason"), "snapshot-stale");
+  EXPECT_THAT(Wait().value("explanation", ""), HasSubstr("reset that SELECT"));
 }
 
 // ---- why ----

@@ -175,8 +175,10 @@ class Explainer {
     return Reason::kUnknown;
   }
 
-  static Explanation Stale() {
-    return {.reason = Reason::kSnapshotStale, .who = ledger::kStaleSnapshot, .advice = {}};
+  Explanation Stale() const {
+    return {.reason = Reason::kSnapshotStale,
+            .who = ledger::StaleSnapshotText(request_.upgrade),
+            .advice = {}};
   }
 
   // ---- in words ----

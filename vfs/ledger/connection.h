@@ -205,8 +205,10 @@ class Connection {
   Word& recovery_pages() noexcept;
   void RecoveryEnded(bool done, Ticks now) noexcept;
 
-  // ---- waits: each is noted, and what is asked for is the noted wait's as long as that goes on
-  // ---- The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
+  // ---- waits ----
+  // Each is noted, and what is asked for is the noted wait's as long as that goes on.
+  //
+  // The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
   // True where a wait begins with it, whose cause is asked for then; it is no upgrade until
   // WaitUpgrades() says so.
   bool WaitBegins(Ticks now) noexcept;
@@ -221,21 +223,15 @@ class Connection {
   Ticks WaitBegan() const noexcept;
   void WaitExplained(const RefusalCause& cause) noexcept;
   // The write lock was granted, with a snapshot older than the newest commit: SQLite gives it back.
-  // A transaction that had read before gets SQLITE_BUSY_SNAPSHOT;
-  void SnapshotStale(Ticks now, const CallContext& context) noexcept;
-  // one that begins tries again with a new snapshot, as after any refusal.
+  // Who had read before, as `upgrade` says, gets SQLITE_BUSY_SNAPSHOT;
+  void SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept;
+  // a transaction that begins tries again with a new snapshot, as after any refusal.
   void WriteLockOvertaken(Ticks now, const CallContext& context) noexcept;
   // The connection closes.
   void GiveUpWait() noexcept;
-  // Whether the connection wants to write in a transaction that began with reading: `context` is of
-  // the request. False where it is not known, which it is not in autocommit: there the hot path
-  // notes no statement.
-  bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
-  // Whether it began to read before the statement of `context`. False where it is not known.
-  bool HasReadBefore(const CallContext& context) const noexcept {
-    return context.statement_number != 0 && read_statement_ != 0 &&
-           read_statement_ != context.statement_number;
-  }
+  // Whether the connection wants to write where it has read before: `context` is of the request.
+  // kNone where that is not known.
+  Upgrade UpgradeOf(const Event& wanted, const CallContext& context) const noexcept;
   void ReadIn(std::uint64_t statement_number) noexcept { read_statement_ = statement_number; }
   void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
   // Whether the write lock was let go in the same statement.

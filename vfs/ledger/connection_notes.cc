@@ -154,7 +154,7 @@ void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   StoreText(note.explanation, cause.explanation);
 }
 
-void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
+void Connection::SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept {
   if (waiting_is_noted_) EndNote(WaitOutcome::kBusy, now);
   constexpr int kBusySnapshot = 517;  // SQLITE_BUSY_SNAPSHOT
   auto& notes = record().waits;
@@ -170,11 +170,11 @@ void Connection::SnapshotStale(Ticks now, const CallContext& context) noexcept {
   note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kBusy));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kSnapshotStale));
-  note.upgrade.Store(static_cast<std::uint64_t>(Upgrade::kNone));
+  note.upgrade.Store(static_cast<std::uint64_t>(upgrade));
   note.blocker_pid.Store(0);
   note.blocker_connection.Store(0);
   note.blocker_sql.bytes.Store(0);
-  StoreText(note.explanation, kStaleSnapshot);
+  StoreText(note.explanation, StaleSnapshotText(upgrade));
   StoreText(note.sql, TextOf(context.statement));
 }
 
@@ -215,12 +215,15 @@ void Connection::EndNote(WaitOutcome outcome, Ticks now) noexcept {
   WaitEnded(id(), ended > began ? ended - began : 0);
 }
 
-bool Connection::Upgrades(const Event& wanted, const CallContext& context) const noexcept {
+Upgrade Connection::UpgradeOf(const Event& wanted, const CallContext& context) const noexcept {
   const HeldBits bits = held();
   const bool reads = wanted.resource == Resource::kWalWrite ? bits.shm_shared >> kShmReadOffset != 0
                                                             : bits.database >= LockMode::kShared;
-  const bool writes = wanted.to == LockMode::kReserved || wanted.resource == Resource::kWalWrite;
-  return reads && writes && context.autocommit == Autocommit::kOff && HasReadBefore(context);
+  const bool in_another_statement = context.statement_number != 0 && read_statement_ != 0 &&
+                                    read_statement_ != context.statement_number;
+  if (!wanted.AsksToWrite() || !reads || !in_another_statement) return Upgrade::kNone;
+  return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
+                                                : Upgrade::kBesideStatement;
 }
 
 }  // namespace lockscope::ledger

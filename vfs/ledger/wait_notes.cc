@@ -10,6 +10,17 @@ constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kBesideStatement)
 
 }  // namespace
 
+const char* StaleSnapshotText(Upgrade upgrade) {
+  if (upgrade == Upgrade::kBesideStatement) {
+    return "another connection has committed since an unfinished SELECT of this one began, so it "
+           "cannot write. Waiting does not help: reset that SELECT, or read it to its end, and try "
+           "again.";
+  }
+  return "another connection has committed since this transaction began to read, so it cannot "
+         "write. Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where a "
+         "transaction is going to write.";
+}
+
 WaitNote WaitOf(const WaitNoteLayout<std::uint64_t>& copy) {
   WaitNote note{.wanted = Event::Unpack(copy.wanted).value_or(Event{}),
                 .began = copy.began,

@@ -74,10 +74,7 @@ struct WaitNotesLayout {
 };
 
 // Of SQLITE_BUSY_SNAPSHOT there is nothing to find out.
-inline constexpr const char* kStaleSnapshot =
-    "another connection has committed since this transaction began to read, so it cannot write. "
-    "Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where a transaction is "
-    "going to write.";
+const char* StaleSnapshotText(Upgrade upgrade);
 
 // Why, and who: what whoever looks into a refusal finds out.
 struct RefusalCause {

@@ -43,6 +43,10 @@ struct Event {
     return resource == other.resource && count == other.count && to == other.to;
   }
 
+  constexpr bool AsksToWrite() const {
+    return to == LockMode::kReserved || resource == Resource::kWalWrite;
+  }
+
   std::string ResourceName() const;
 };
 

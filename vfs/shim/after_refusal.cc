@@ -35,10 +35,10 @@ ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
                                     const CallContext& context) const noexcept {
   using ledger::Upgrade;
   if (!installed_tracker_ || !current_tracker_->Follows(*db_)) {
-    return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : Upgrade::kNone;
+    return connection_->UpgradeOf(wanted, context);
   }
-  const bool writes = wanted.to == LockMode::kReserved || wanted.resource == Resource::kWalWrite;
-  if (!writes || sqlite3_txn_state(*db_, "main") != SQLITE_TXN_READ) return Upgrade::kNone;
+  const bool reads = sqlite3_txn_state(*db_, "main") == SQLITE_TXN_READ;
+  if (!wanted.AsksToWrite() || !reads) return Upgrade::kNone;
   return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
                                                 : Upgrade::kBesideStatement;
 }
@@ -59,8 +59,9 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) noexcept {
   is_stale_ = true;
   if (vfs_->for_barriers()) return;
-  if (connection_->HasReadBefore(context)) {
-    connection_->SnapshotStale(now, context);
+  const Event wanted{.resource = Resource::kWalWrite, .to = LockMode::kExclusive};
+  if (const auto upgrade = UpgradeOf(wanted, context); upgrade != ledger::Upgrade::kNone) {
+    connection_->SnapshotStale(now, upgrade, context);
   } else {
     connection_->WriteLockOvertaken(now, context);
   }
