@@ -174,15 +174,20 @@ sqlite3_file* WalOfMain(sqlite3* db, sqlite3_file* database) {
 
 void ShimFile::WalRecoveryBegins() noexcept try {
   if (recovery_ != nullptr) return;
-  const auto facts = kernel::StatPath(std::string(path_) + "-wal");
-  // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
-  if (!facts || facts->bytes <= format::kWalHeaderBytes) return;
   ledger::Connection::RecoveryStart start{.kind = RecoveryKind::kWal,
-                                          .pages_done = ledger::kPagesUnknown,
-                                          .journal_bytes = facts->bytes};
-  // Only the main database's file has installed a tracker.
-  const bool is_main = installed_tracker_ && db_ != nullptr && *db_ != nullptr;
+                                          .pages_total = ledger::kPagesUnknown,
+                                          .pages_done = ledger::kPagesUnknown};
+  // Only the main database's file has installed a tracker; with a shared cache another connection
+  // may use it now, whose main database is another one.
+  const bool is_main = installed_tracker_ && current_tracker_ != nullptr && db_ != nullptr &&
+                       *db_ != nullptr && current_tracker_->Follows(*db_);
   sqlite3_file* wal = is_main ? WalOfMain(*db_, &base_) : nullptr;
+  // The VFS below may keep it elsewhere than in a file of that name.
+  const auto facts = kernel::StatPath(std::string(path_) + "-wal");
+  const bool known = facts.has_value() || wal != nullptr;
+  if (known) start.journal_bytes = facts ? facts->bytes : SizeOf(wal);
+  // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
+  if (known && start.journal_bytes <= format::kWalHeaderBytes) return;
   if (wal != nullptr) {
     start.pages_done = 0;
     std::array<std::uint8_t, format::kWalHeaderBytes> head{};

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <stdexcept>
+#include <string_view>
 
 namespace lockscope::testing {
 
@@ -105,7 +106,7 @@ struct FakeVfs::Methods {
     fake.Count("xOpen");
     file->pMethods = nullptr;
     if ((flags & SQLITE_OPEN_MAIN_DB) == 0) {
-      return fake.base_->xOpen(fake.base_, name, file, flags, out);
+      return fake.base_->xOpen(fake.base_, fake.Place(name), file, flags, out);
     }
     if (fake.open_result != SQLITE_OK && !fake.leave_methods) return fake.open_result;
     auto* self = new (static_cast<void*>(file)) File{};
@@ -122,9 +123,16 @@ struct FakeVfs::Methods {
     vfs = Counted(vfs, #method);                         \
     return vfs->method(vfs __VA_OPT__(, ) __VA_ARGS__);  \
   }
-  LOCKSCOPE_FORWARD(int, xDelete, (sqlite3_vfs * vfs, const char* name, int sync), name, sync)
-  LOCKSCOPE_FORWARD(int, xAccess, (sqlite3_vfs * vfs, const char* name, int flags, int* result),
-                    name, flags, result)
+  static int xDelete(sqlite3_vfs* vfs, const char* name, int sync) {
+    name = Self(vfs).Place(name);
+    vfs = Counted(vfs, "xDelete");
+    return vfs->xDelete(vfs, name, sync);
+  }
+  static int xAccess(sqlite3_vfs* vfs, const char* name, int flags, int* result) {
+    name = Self(vfs).Place(name);
+    vfs = Counted(vfs, "xAccess");
+    return vfs->xAccess(vfs, name, flags, result);
+  }
   LOCKSCOPE_FORWARD(int, xFullPathname, (sqlite3_vfs * vfs, const char* name, int bytes, char* out),
                     name, bytes, out)
   LOCKSCOPE_FORWARD(void*, xDlOpen, (sqlite3_vfs * vfs, const char* name), name)
@@ -184,6 +192,19 @@ FakeVfs::FakeVfs(const std::string& name, int version, bool bare)
 void FakeVfs::Count(const char* method) {
   const std::lock_guard lock(mutex_);
   ++calls_[method];
+}
+
+const char* FakeVfs::Place(const char* name) {
+  constexpr std::string_view kWal = "-wal";
+  if (!wal_elsewhere || name == nullptr || !std::string_view(name).ends_with(kWal)) return name;
+  const std::lock_guard lock(mutex_);
+  std::string& place = places_[name];
+  // SQLite's names end with several zeros: URI parameters may follow.
+  if (place.empty()) {
+    const std::string_view database = std::string_view(name).substr(0, strlen(name) - kWal.size());
+    place = std::string(database) + "-elsewhere" + std::string(4, '\0');
+  }
+  return place.c_str();
 }
 
 int FakeVfs::Calls(const std::string& method) const {

@@ -36,6 +36,7 @@ class FakeVfs {
   int open_result = SQLITE_OK;
   bool leave_methods = false;
   bool deny_vfsname = false;
+  bool wal_elsewhere = false;  // "a.db-wal" lies in "a.db-elsewhere"
   std::string last_system_call;
 
  private:
@@ -44,13 +45,16 @@ class FakeVfs {
   friend struct Methods;
 
   void Count(const char* method);
+  // The file that has this name for SQLite.
+  const char* Place(const char* name);
 
   std::string name_;
   sqlite3_vfs* base_;
   sqlite3_vfs vfs_{};
   std::atomic<int> open_files_{0};
   mutable std::mutex mutex_;
-  std::map<std::string, int> calls_;  // guarded by mutex_
+  std::map<std::string, int> calls_;           // guarded by mutex_
+  std::map<std::string, std::string> places_;  // likewise; the VFS below keeps pointers into it
 };
 
 }  // namespace lockscope::testing
