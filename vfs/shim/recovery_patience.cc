@@ -12,7 +12,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Statements that cannot be told apart are, where nothing was asked for so long in between.
+// Between the attempts of one statement, which cannot be told from the next where statements are
+// not heard: SQLite's own busy handler sleeps a tenth of that at most.
 constexpr milliseconds kAnotherStatement{1000};
 constexpr int kFirstSleepUs = 1000;
 constexpr int kLongestSleepUs = 25'000;
@@ -22,20 +23,22 @@ constexpr int kLongestSleepUs = 25'000;
 void RecoveryPatience::Await(sqlite3_vfs& vfs, std::uint64_t statement, milliseconds most) {
   const auto now = Clock::now();
   const bool another =
-      statement != 0 ? statement != statement_ : now - asked_ > most + kAnotherStatement;
-  if (another) {
-    until_ = now + most;
-    asked_ = now;
-  }
+      statement != 0 ? statement != statement_ : now - had_to_wait_ > kAnotherStatement;
+  if (another) until_ = now + most;
   statement_ = statement;
   int sleep_us = kFirstSleepUs;
-  while (IsLeft()) {
-    const State state = Judge();
-    if (state == State::kNone || (state == State::kHot && !read_only_)) break;
-    asked_ = Clock::now();
+  // Also once no time is left: the attempts that follow are the same statement's still.
+  while (MustWait()) {
+    had_to_wait_ = Clock::now();
+    if (had_to_wait_ >= until_) break;
     vfs.xSleep(&vfs, sleep_us);
     sleep_us = std::min(sleep_us * 2, kLongestSleepUs);
   }
+}
+
+bool RecoveryPatience::MustWait() const {
+  const State state = Judge();
+  return state == State::kRecovering || (state == State::kHot && read_only_);
 }
 
 // Asks the kernel about single bytes, through a descriptor that the process has.

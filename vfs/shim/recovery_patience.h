@@ -9,7 +9,8 @@
 // Where the writer dies only after SHARED was granted, xCheckReservedLock answers SQLITE_BUSY:
 // SQLite lets SHARED go then and calls its busy handler, and this waits at the next attempt.
 //
-// The time counts per statement. sqlite3_interrupt() is noticed when it is over.
+// The time counts per statement; where statements are not heard, over all attempts that had to wait
+// with less than a second between two. sqlite3_interrupt() is noticed when it is over.
 //
 // Threads: the file's.
 #pragma once
@@ -39,13 +40,14 @@ class RecoveryPatience {
   using Clock = std::chrono::steady_clock;
   enum class State { kNone, kHot, kRecovering };
   State Judge() const;
+  bool MustWait() const;
   bool IsLeft() const { return Clock::now() < until_; }
 
   const char* const path_;  // SQLite's; lives as long as the file is open
   const bool read_only_;
   std::uint64_t statement_ = 0;
   Clock::time_point until_{};
-  Clock::time_point asked_{};
+  Clock::time_point had_to_wait_{};
 };
 
 }  // namespace lockscope::shim
