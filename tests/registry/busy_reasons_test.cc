@@ -825,6 +825,74 @@ TEST_P(ReasonTest, AnOldBusyIsToldAsItStandsNowWhereTheLockIsHeldSince) {
   EXPECT_THAT(Why(), AllOf(begins, HasSubstr("That was ")));
 }
 
+// A read-only connection with recovery_wait_ms that has SHARED when the writer dies is answered
+// BUSY by lockscope, not by a lock.
+TEST(SteppingBackTest, WhySaysThatAWriterDied) {
+  const TempDir dir;
+  const std::string db = dir / "a.db";
+  CreateDatabase(db, {.journal_mode = "delete"});
+  Actor writer;
+  writer.Open("c", db);
+  HostProcess reader({.env = {{"LOCKSCOPE_RECOVERY_WAIT_MS", "20000"}}});
+  reader.OpenReadOnly("c", db);
+  reader.Exec("c", "select count(*) from t");
+  // Without syncs the journal is complete, and may be hot, from its first record on.
+  writer.Exec("c", "pragma synchronous = off; begin immediate");
+  writer.Exec("c", "update t set v = v + 1 where id = 1");
+  reader.PauseAt("after lock shared by=c");
+  Answer rows = reader.Start("c", "select count(*) from t");
+  reader.AwaitPoint();
+  writer.Kill();
+  reader.Continue();
+  EXPECT_EQ(rows.Wait().code, SQLITE_BUSY);
+  const auto why = [&] {
+    return reader.Query("c", "select lockscope_why('" + db + "')").at(0).at(0);
+  };
+  EXPECT_THAT(why(), StartsWith("hot-journal-recovery: a writer died in mid-transaction"));
+  const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+  ASSERT_EQ(waits.size(), 1U) << waits.dump(2);
+  const Json& wait = waits.at(0);
+  EXPECT_EQ(wait.at("reason"), "hot-journal-recovery") << wait.dump(2);
+  EXPECT_EQ(wait.at("resource"), "database");
+  EXPECT_EQ(wait.at("mode"), "SHARED");
+  EXPECT_EQ(wait.at("sql"), "select count(*) from t");
+  EXPECT_TRUE(wait.at("blocker_pid").is_null());
+  // Once it has its rows, that is no BUSY of its any more.
+  EXPECT_EQ(IntegrityCheck(db), "ok");
+  reader.Exec("c", "select count(*) from t");
+  EXPECT_EQ(OfPid(SeenHere("waits", db), reader.pid()).at(0).at("outcome"), "busy");
+}
+
+TEST(SteppingBackTest, WithABusyTimeoutItIsAWaitThatEndsWithTheRollback) {
+  const TempDir dir;
+  const std::string db = dir / "a.db";
+  CreateDatabase(db, {.journal_mode = "delete"});
+  Actor writer;
+  writer.Open("c", db);
+  HostProcess reader({.env = {{"LOCKSCOPE_RECOVERY_WAIT_MS", "20000"}}});
+  reader.OpenReadOnly("c", db);
+  reader.BusyTimeout("c", 20'000);
+  reader.Exec("c", "select count(*) from t");
+  writer.Exec("c", "pragma synchronous = off; begin immediate");
+  writer.Exec("c", "update t set v = v + 1 where id = 1");
+  reader.PauseAt("after lock shared by=c");
+  Answer rows = reader.Start("c", "select count(*) from t");
+  reader.AwaitPoint();
+  writer.Kill();
+  reader.Continue();
+  ASSERT_TRUE(Eventually([&] {
+    const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+    return waits.size() == 1 && waits.at(0).at("outcome").is_null();
+  }));
+  EXPECT_EQ(IntegrityCheck(db), "ok");
+  EXPECT_EQ(rows.Wait().text(), "200");
+  const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+  ASSERT_EQ(waits.size(), 1U) << waits.dump(2);
+  EXPECT_EQ(waits.at(0).at("outcome"), "acquired");
+  EXPECT_THAT(reader.Query("c", "select lockscope_why('" + db + "')").at(0).at(0),
+              StartsWith("nothing: "));
+}
+
 TEST_P(ReasonTest, SomebodyElsesBusyIsNotOurs) {
   Make("wal");
   OpenAsker();

@@ -359,6 +359,12 @@ int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
   if (connection_->held().database == LockMode::kNone && !vfs_->for_barriers()) {
     try {
       if (patience_ == nullptr) patience_ = std::make_unique<RecoveryPatience>(path_, read_only_);
+      const auto refused = connection_->refused();
+      std::optional<SleepMark> sleeps;
+      if (refused && refused->resource == Resource::kDatabase && refused->to == LockMode::kShared) {
+        SleepsFor(*connection_);
+        sleeps.emplace();
+      }
       while (true) {
         patience_->Await(*vfs_->base(), ContextWithoutText().statement_number,
                          std::chrono::milliseconds(most_ms));
@@ -395,7 +401,20 @@ int ShimFile::Unlock(int level) noexcept {
 
 bool ShimFile::StepsBack() noexcept try {
   if (!patience_->MustStepBack()) return false;
-  connection_->ReservedChecked(false, SQLITE_BUSY, ledger::Now());
+  const ledger::RefusalCause cause{
+      .reason = Reason::kHotJournalRecovery,
+      .explanation =
+          "a writer died in mid-transaction, and this connection may only read: it lets "
+          "SHARED go for somebody who rolls that back. Waiting helps: set a busy "
+          "timeout."};
+  const CallContext context = Context();
+  const Ticks now = ledger::Now();
+  connection_->ReservedChecked(false, SQLITE_BUSY, now);
+  // SQLite gives SHARED back, and asks for it again where it has a busy handler.
+  connection_->DatabaseRefused(LockMode::kShared, LockMode::kShared, SQLITE_BUSY,
+                               ledger::kNotMeasured, now, context);
+  SleepsFor(*connection_);
+  if (connection_->WaitBegins(now)) connection_->WaitExplained(cause);
   return true;
 } catch (const std::bad_alloc&) {
   return false;
