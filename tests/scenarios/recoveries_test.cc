@@ -8,12 +8,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "insight/recovery_wait.h"
+#include "kernel/descriptors.h"
 #include "looker.h"
 #include "support/actor.h"
 #include "support/database.h"
@@ -69,6 +72,18 @@ TEST_F(HotJournalTest, WaitsForTheNextWriter) {
                  db_ + "-journal", JournalBytes(), "1", "NULL", "NULL", "NULL", "NULL", "NULL"}));
   EXPECT_EQ(IntegrityCheck(db_), "ok");
   EXPECT_EQ(State(), "none");
+}
+
+// Its blocks would stay in use as long as the looking process lives.
+TEST_F(HotJournalTest, IsNotKeptOpenOnceItIsDeleted) {
+  Make();
+  LeaveHotJournal(db_);
+  const FileId journal = kernel::StatPath(db_ + "-journal").value().id;
+  EXPECT_EQ(State(), "hot");
+  EXPECT_EQ(kernel::OpenFiles::Scan().Find(journal).size(), 1U);
+  EXPECT_EQ(IntegrityCheck(db_), "ok");
+  EXPECT_EQ(State(), "none");
+  EXPECT_TRUE(kernel::OpenFiles::Scan().Find(journal).empty());
 }
 
 TEST_F(HotJournalTest, IsNoneWhileItsWriterLives) {
@@ -528,6 +543,35 @@ TEST_F(WaitRecoveryTest, EndsWithTheRecovery) {
     a.Close("c");
     std::filesystem::remove(db_);
   }
+}
+
+// What changes right after a look, when the next one is not due yet, still brings it on.
+TEST_F(WaitRecoveryTest, EndsAtOnceWithAChangeRightAfterALook) {
+  constexpr int kRounds = 10;
+  Make();
+  LeaveHotJournal(db_);
+  const std::string journal = db_ + "-journal";
+  auto longest = Clock::duration::zero();
+  auto shortest = Clock::duration::max();
+  for (int round = 0; round < kRounds; ++round) {
+    ASSERT_EQ(State(), "hot");
+    Clock::time_point changed{};
+    // Asked first right after the look that has seen the hot journal.
+    const Status status = insight::WaitForRecovery({db_}, std::chrono::seconds(20), [&] {
+      if (changed == Clock::time_point{}) {
+        changed = Clock::now();
+        std::filesystem::rename(journal, journal + ".away");
+      }
+      return false;
+    });
+    const auto took = Clock::now() - changed;
+    EXPECT_TRUE(status.ok()) << status.message;
+    longest = std::max(longest, took);
+    shortest = std::min(shortest, took);
+    std::filesystem::rename(journal + ".away", journal);
+  }
+  EXPECT_LT(longest, std::chrono::milliseconds(400));  // looks without a cause are 500 ms apart
+  EXPECT_LT(shortest, std::chrono::milliseconds(45));
 }
 
 TEST_F(WaitRecoveryTest, EndsWithAnInterrupt) {

@@ -146,7 +146,8 @@ Status WaitForRecovery(const std::vector<std::string>& paths, milliseconds timeo
     bool changed = false;
     while (Clock::now() < until) {
       if (interrupted && interrupted()) return {SQLITE_INTERRUPT, "interrupted"};
-      const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+      const auto wake = changed ? std::min(until, looked + kAtLeast) : until;
+      const auto left = std::chrono::ceil<milliseconds>(wake - Clock::now());
       changed = watch.Changed(std::min(left, kSlice)) || changed;
       const bool recovered =
           going.state == RecoveryState::kWalRecovering && WalIsRecovered(*going.database);

@@ -183,6 +183,28 @@ TEST_F(CaptureTest, AnApplicationsTraceAmongFewStatementsIsNoLoss) {
   EXPECT_EQ(Sql("wal-read-%"), "select 2 from t");
 }
 
+// The number of the statement that was heard last is nobody's any more: a checkpoint that is
+// refused is not taken for the automatic one of the commits before it, which SQLite does without.
+TEST_F(CaptureTest, AfterAnApplicationsTraceStatementsAreNotTakenForOne) {
+  Actor checkpointer;
+  checkpointer.Open("c", path_);
+  checkpointer.Exec("c", "insert into t values (4)");
+  Db db(path_);
+  Statement heard(db, "select count(*) from t");  // stays, so that no other has its address
+  ASSERT_EQ(heard.Step(), SQLITE_ROW);
+  heard.Reset();
+  ASSERT_EQ(sqlite3_trace_v2(db.handle(), SQLITE_TRACE_ROW, Deaf, nullptr), SQLITE_OK);
+  checkpointer.PauseAt("after shm-lock ckpt exclusive");
+  Answer checkpoint = checkpointer.Start("c", "pragma wal_checkpoint");
+  checkpointer.AwaitPoint();
+  for (int i = 0; i < 10; ++i) db.Exec("insert into t values (5)");
+  EXPECT_EQ(db.Value("pragma wal_checkpoint").substr(0, 1), "1");
+  EXPECT_EQ(look_.Lines("select resource, mode from lockscope_waits(" + Quote(path_) + ")"),
+            Lines{"wal-checkpoint EXCLUSIVE"});
+  checkpointer.Continue();
+  EXPECT_TRUE(checkpoint.Wait().ok());
+}
+
 void DeafToo(void*, const char*) {}
 
 TEST_F(CaptureTest, TheOldTraceFunctionReplacesOursToo) {

@@ -33,6 +33,7 @@ TEST(EnvironmentChild, DISABLED_Report) {
   Db plain(dir / "a.db");
   Db by_uri("file:" + (dir / "a.db") + "?lockscope_capture_sql=on&lockscope_wal_reset_guard=off");
   std::puts("");
+  std::printf("logging %s\n", plain.Value("select lockscope_get('log')").c_str());
   const auto report = [](const char* what, Db& db) {
     std::printf("%s %s\n", what,
                 db.Value("select lockscope_get('capture_sql'), lockscope_get('wal_reset_guard'),"
@@ -121,6 +122,20 @@ TEST(EnvironmentTest, ABadValueIsLoggedOnceAndIgnored) {
   EXPECT_TRUE(Says(result, "log " + std::to_string(SQLITE_WARNING) +
                                " lockscope: ignored the environment's LOCKSCOPE_REGISTRY: "
                                "registry is 'shared' or 'private', not 'off'"))
+      << result;
+}
+
+// Where the log cannot be written to is found out only when it is opened; other settings do not
+// depend on it.
+TEST(EnvironmentTest, ALogThatCannotBeOpenedIsLoggedOnceAndIgnored) {
+  const TempDir dir;
+  const ProgramResult result =
+      InEnvironment({{"LOCKSCOPE_LOG", "info:" + (dir / "none/lockscope.log")}});
+  EXPECT_TRUE(Says(result, "logging off")) << result;
+  EXPECT_TRUE(Says(result, "set on " + kGuard + " NULL")) << result;
+  EXPECT_NE(result.out.find("\nlog " + std::to_string(SQLITE_WARNING) +
+                            " lockscope: ignored the environment's LOCKSCOPE_LOG: "),
+            std::string::npos)
       << result;
 }
 

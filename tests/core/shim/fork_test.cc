@@ -16,6 +16,7 @@
 #include "core/session.h"
 #include "insight/look.h"
 #include "settings/settings.h"
+#include "shim/recovery.h"
 #include "support/database.h"
 #include "support/temp_dir.h"
 
@@ -163,6 +164,19 @@ TEST_F(ForkTest, TheParentStaysPublishedWhateverTheChildDoes) {
   }));
   EXPECT_EQ(seen(), writing);
   EXPECT_EQ(look_.Value(events), before);
+}
+
+// By them a connection of the child, in the thread that forked, would take a journal for one that
+// its parent rolls back.
+TEST_F(ForkTest, TheChildHasNoneOfTheFilesThatItsParentHoldsExclusive) {
+  Db(other_).Exec("pragma journal_mode=wal; create table t(x)");
+  Db exclusive(other_);
+  exclusive.Exec("pragma locking_mode=exclusive");
+  exclusive.Exec("select * from t");  // takes EXCLUSIVE straight from SHARED
+  const std::string journal = other_ + "-journal";
+  ASSERT_NE(shim::ExclusiveFiles::Find(journal.c_str()), nullptr);
+  EXPECT_TRUE(InChild([&] { return shim::ExclusiveFiles::Find(journal.c_str()) == nullptr; }));
+  EXPECT_NE(shim::ExclusiveFiles::Find(journal.c_str()), nullptr);
 }
 
 TEST_F(ForkTest, TheApplicationsForkHandlerMayUseSqlite) {
