@@ -24,6 +24,53 @@ Status NoSettingOfADatabase(const char* name) {
 
 }  // namespace
 
+// ---- switches and numbers ----
+
+namespace {
+
+// What Kind::Parse() takes, and the taking back of one's word.
+template <class Kind>
+auto ParseWord(const Kind& setting, std::string_view value) -> decltype(setting.Parse(value)) {
+  if (SameWord(value, kNoWord)) return Kind::kNone;
+  return setting.Parse(value);
+}
+
+}  // namespace
+
+template <class Kind>
+Status SetWord(Kind& setting, std::string_view value) {
+  const auto word = ParseWord(setting, value);
+  if (!word.ok()) return word.status();
+  setting.process.store(word.value());
+  return {};
+}
+
+template <class Kind>
+Status SetWordFromUri(const Kind& setting, std::string_view value, DatabaseSettings& of_database) {
+  if (setting.database == nullptr) return NoSettingOfADatabase(setting.name);
+  const auto word = ParseWord(setting, value);
+  if (!word.ok()) return word.status();
+  of_database.*setting.database = word.value();
+  return {};
+}
+
+template <class Kind>
+Status LoadWord(Kind& setting) {
+  const char* value = std::getenv(setting.environment);
+  if (value == nullptr) return {};
+  const auto word = setting.Parse(value);
+  if (!word.ok()) return word.status();
+  setting.from_environment.store(word.value());
+  return {};
+}
+
+template Status SetWord(SwitchSetting&, std::string_view);
+template Status SetWord(NumberSetting&, std::string_view);
+template Status SetWordFromUri(const SwitchSetting&, std::string_view, DatabaseSettings&);
+template Status SetWordFromUri(const NumberSetting&, std::string_view, DatabaseSettings&);
+template Status LoadWord(SwitchSetting&);
+template Status LoadWord(NumberSetting&);
+
 // ---- switches ----
 
 bool SwitchSetting::Otherwise(const DatabaseSettings& of_database) const noexcept {
@@ -46,34 +93,6 @@ Result<Switch> SwitchSetting::Parse(std::string_view value) const {
                                    Spelled(false) + "', not '" + std::string(value) + "'"};
 }
 
-Result<Switch> SwitchSetting::ParseWord(std::string_view value) const {
-  if (SameWord(value, kNoWord)) return Switch::kUnset;
-  return Parse(value);
-}
-
-Status SwitchSetting::Set(std::string_view value) {
-  const auto word = ParseWord(value);
-  if (!word.ok()) return word.status();
-  process.store(word.value());
-  return {};
-}
-
-Status SwitchSetting::SetFromUri(std::string_view value, DatabaseSettings& of_database) const {
-  const auto word = ParseWord(value);
-  if (!word.ok()) return word.status();
-  of_database.*database = word.value();
-  return {};
-}
-
-Status SwitchSetting::LoadEnvironment() {
-  const char* value = std::getenv(environment);
-  if (value == nullptr) return {};
-  const auto word = Parse(value);
-  if (!word.ok()) return word.status();
-  from_environment.store(word.value());
-  return {};
-}
-
 // ---- numbers ----
 
 std::uint32_t NumberSetting::InForce(const DatabaseSettings& of_database) const noexcept {
@@ -93,35 +112,6 @@ Result<Number> NumberSetting::Parse(std::string_view value) const {
   return Status{SQLITE_MISUSE, std::string(name) + " is a number of milliseconds, 0 to " +
                                    std::to_string(kNumberMax) + ", not '" + std::string(value) +
                                    "'"};
-}
-
-Result<Number> NumberSetting::ParseWord(std::string_view value) const {
-  if (SameWord(value, kNoWord)) return kNoNumber;
-  return Parse(value);
-}
-
-Status NumberSetting::Set(std::string_view value) {
-  const auto number = ParseWord(value);
-  if (!number.ok()) return number.status();
-  process.store(number.value());
-  return {};
-}
-
-Status NumberSetting::SetFromUri(std::string_view value, DatabaseSettings& of_database) const {
-  if (database == nullptr) return NoSettingOfADatabase(name);
-  const auto number = ParseWord(value);
-  if (!number.ok()) return number.status();
-  of_database.*database = number.value();
-  return {};
-}
-
-Status NumberSetting::LoadEnvironment() {
-  const char* value = std::getenv(environment);
-  if (value == nullptr) return {};
-  const auto number = Parse(value);
-  if (!number.ok()) return number.status();
-  from_environment.store(number.value());
-  return {};
 }
 
 // ---- texts ----

@@ -32,15 +32,9 @@ struct SwitchSetting {
   bool InForce(const DatabaseSettings& of_database) const noexcept;
   const char* Spelled(bool is_on) const noexcept { return (is_on ? on : off).front(); }
 
-  Status Set(std::string_view value);
-  Status SetFromUri(std::string_view value, DatabaseSettings& of_database) const;
-  Status LoadEnvironment();
-
- private:
+  static constexpr Switch kNone = Switch::kUnset;
   // SQLITE_MISUSE, with the reason, for what is no value of it.
   Result<Switch> Parse(std::string_view value) const;
-  // The same for one who may also take his word back.
-  Result<Switch> ParseWord(std::string_view value) const;
 };
 
 // Milliseconds, 0 … kNumberMax.
@@ -54,14 +48,17 @@ struct NumberSetting {
 
   std::uint32_t InForce(const DatabaseSettings& of_database) const noexcept;
 
-  Status Set(std::string_view value);
-  Status SetFromUri(std::string_view value, DatabaseSettings& of_database) const;
-  Status LoadEnvironment();
-
- private:
+  static constexpr Number kNone = kNoNumber;
   Result<Number> Parse(std::string_view value) const;
-  Result<Number> ParseWord(std::string_view value) const;
 };
+
+// The words about a switch or a number: the process's, a database's, the environment's.
+template <class Kind>
+Status SetWord(Kind& setting, std::string_view value);
+template <class Kind>
+Status SetWordFromUri(const Kind& setting, std::string_view value, DatabaseSettings& of_database);
+template <class Kind>
+Status LoadWord(Kind& setting);
 
 // Any text but "" that `check` finds nothing wrong with, and no database's own.
 struct TextSetting {

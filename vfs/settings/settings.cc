@@ -99,22 +99,23 @@ std::vector<std::string> LoadEnvironment(bool bug_present) {
   std::vector<std::string> complaints;
   if (loaded.exchange(true)) return complaints;
   g_wal_reset_guard.by_default.store(bug_present ? Switch::kOn : Switch::kOff);
-  const auto load = [&complaints](auto* setting) {
-    const Status status = setting->LoadEnvironment();
+  const auto loaded_from = [&complaints](const char* environment, const Status& status) {
     if (status.ok()) return;
-    complaints.push_back("lockscope: ignored the environment's " +
-                         std::string(setting->environment) + ": " + status.message);
+    complaints.push_back("lockscope: ignored the environment's " + std::string(environment) + ": " +
+                         status.message);
   };
-  for (SwitchSetting* setting : g_switches) load(setting);
-  for (NumberSetting* setting : g_numbers) load(setting);
-  for (TextSetting* setting : Texts().All()) load(setting);
+  for (SwitchSetting* setting : g_switches) loaded_from(setting->environment, LoadWord(*setting));
+  for (NumberSetting* setting : g_numbers) loaded_from(setting->environment, LoadWord(*setting));
+  for (TextSetting* setting : Texts().All()) {
+    loaded_from(setting->environment, setting->LoadEnvironment());
+  }
   return complaints;
 }
 
 Status Set(std::string_view name, std::string_view value) {
   if (TextSetting* text = FindIn(Texts().All(), name)) return text->Set(value);
-  if (NumberSetting* number = FindIn(g_numbers, name)) return number->Set(value);
-  if (SwitchSetting* setting = FindIn(g_switches, name)) return setting->Set(value);
+  if (NumberSetting* number = FindIn(g_numbers, name)) return SetWord(*number, value);
+  if (SwitchSetting* setting = FindIn(g_switches, name)) return SetWord(*setting, value);
   return UnknownSetting(name);
 }
 
@@ -134,10 +135,10 @@ Status SetFromUri(std::string_view name, std::string_view value, DatabaseSetting
     return {SQLITE_MISUSE, std::string(text->name) + " is no setting of a single database"};
   }
   if (const NumberSetting* number = FindIn(g_numbers, name)) {
-    return number->SetFromUri(value, database);
+    return SetWordFromUri(*number, value, database);
   }
   const SwitchSetting* setting = FindIn(g_switches, name);
-  return setting != nullptr ? setting->SetFromUri(value, database) : UnknownSetting(name);
+  return setting != nullptr ? SetWordFromUri(*setting, value, database) : UnknownSetting(name);
 }
 
 bool CaptureSqlOtherwise(const DatabaseSettings& database) noexcept {
