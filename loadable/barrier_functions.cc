@@ -271,13 +271,13 @@ Status Release(sqlite3_context* context, int, sqlite3_value** arguments) {
 
 void DropOwner(void* owner) { delete static_cast<std::shared_ptr<barrier::Owner>*>(owner); }
 
-struct Function {
+struct BarrierFunction {
   const char* name;
   int arguments;
   void (*call)(sqlite3_context*, int, sqlite3_value**);
 };
 
-constexpr Function kFunctions[] = {
+constexpr BarrierFunction kFunctions[] = {
     {"lockscope_barrier", 0, Call<Acquire>},     {"lockscope_barrier", 1, Call<Acquire>},
     {"lockscope_barrier", 2, Call<Acquire>},     {"lockscope_barrier", 3, Call<Acquire>},
     {"lockscope_barrier", 4, Call<Acquire>},     {"lockscope_barrier_manifest", 1, Call<Manifest>},
@@ -288,7 +288,7 @@ constexpr Function kFunctions[] = {
 
 int RegisterBarrierFunctions(sqlite3* db) {
   const auto owner = Barriers::Process().OwnerOf(db);
-  for (const Function& function : kFunctions) {
+  for (const BarrierFunction& function : kFunctions) {
     // SQLite calls DropOwner in any case, also where it refuses the function.
     const int result = sqlite3_create_function_v2(
         db, function.name, function.arguments, SQLITE_UTF8 | SQLITE_DIRECTONLY,

@@ -66,13 +66,6 @@ Status WaitRecovery(sqlite3_context* context, int count, sqlite3_value** argumen
   return {};
 }
 
-struct Function {
-  const char* name;
-  int arguments;
-  int flags;
-  void (*call)(sqlite3_context*, int, sqlite3_value**);
-};
-
 // They open files of the caller's choice, which a schema must not.
 constexpr Function kFunctions[] = {
     {"lockscope_why", 0, SQLITE_DIRECTONLY, Call<Why>},
@@ -86,14 +79,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-int RegisterDiagnosisFunctions(sqlite3* db) {
-  for (const Function& function : kFunctions) {
-    const int result = sqlite3_create_function_v2(db, function.name, function.arguments,
-                                                  SQLITE_UTF8 | function.flags, nullptr,
-                                                  function.call, nullptr, nullptr, nullptr);
-    if (result != SQLITE_OK) return result;
-  }
-  return SQLITE_OK;
-}
+int RegisterDiagnosisFunctions(sqlite3* db) { return Register(db, kFunctions); }
 
 }  // namespace lockscope::loadable

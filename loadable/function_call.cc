@@ -29,4 +29,14 @@ Result<std::string> TextArgument(sqlite3_value* value, const char* what) {
   return std::string(text, static_cast<std::size_t>(sqlite3_value_bytes(value)));
 }
 
+int Register(sqlite3* db, std::span<const Function> functions) {
+  for (const Function& function : functions) {
+    const int result = sqlite3_create_function_v2(db, function.name, function.arguments,
+                                                  SQLITE_UTF8 | function.flags, nullptr,
+                                                  function.call, nullptr, nullptr, nullptr);
+    if (result != SQLITE_OK) return result;
+  }
+  return SQLITE_OK;
+}
+
 }  // namespace lockscope::loadable

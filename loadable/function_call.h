@@ -4,6 +4,7 @@
 #include <chrono>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "model/status.h"
@@ -47,5 +48,15 @@ void Call(sqlite3_context* context, int count, sqlite3_value** arguments) noexce
     sqlite3_result_error_code(context, SQLITE_ERROR);
   }
 }
+
+struct Function {
+  const char* name;
+  int arguments;
+  int flags;  // beside SQLITE_UTF8
+  void (*call)(sqlite3_context*, int, sqlite3_value**);
+};
+
+// On one connection. Returns SQLite's code, of the first that it refuses.
+int Register(sqlite3* db, std::span<const Function> functions);
 
 }  // namespace lockscope::loadable

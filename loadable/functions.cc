@@ -81,13 +81,6 @@ Status Get(sqlite3_context* context, int, sqlite3_value** arguments) {
   return AnswerSetting(context, name.value());
 }
 
-struct Function {
-  const char* name;
-  int arguments;
-  int flags;
-  void (*call)(sqlite3_context*, int, sqlite3_value**);
-};
-
 constexpr Function kFunctions[] = {
     {"lockscope_version", 0, 0, Call<Version>},
     {"lockscope_json", 1, SQLITE_DIRECTONLY, Call<Json>},
@@ -99,12 +92,7 @@ constexpr Function kFunctions[] = {
 }  // namespace
 
 int RegisterFunctions(sqlite3* db) {
-  for (const Function& function : kFunctions) {
-    const int result = sqlite3_create_function_v2(db, function.name, function.arguments,
-                                                  SQLITE_UTF8 | function.flags, nullptr,
-                                                  function.call, nullptr, nullptr, nullptr);
-    if (result != SQLITE_OK) return result;
-  }
+  if (const int result = Register(db, kFunctions); result != SQLITE_OK) return result;
   if (const int result = RegisterDiagnosisFunctions(db); result != SQLITE_OK) return result;
   return RegisterBarrierFunctions(db);
 }
