@@ -4,19 +4,15 @@
 //   super-journal  its name, and all that makes it none
 //   SQLite's own   as many records as SQLite put there, in one segment and in several
 //   hostile        headers without end, reads that fail, random bytes from a printed seed
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "core/format/journal_database.h"
 #include "format/rollback_journal.h"
 #include "format/wal_header.h"
 #include "format/wal_index.h"
@@ -263,35 +259,16 @@ TEST(SuperJournalTest, IsNoneOfALengthThatCannotBe) {
 
 // ---- SQLite's own ----
 
-// The journal of a transaction that is not committed. Nobody locks a journal: it may be closed.
-class OwnJournalTest : public testing::Test {
+// The journal of a transaction that is not committed.
+class OwnJournalTest : public ::testing::Test {
  protected:
   OwnJournalTest() {
-    std::string pattern = testing::TempDir() + "walk_XXXXXX";
-    directory_ = mkdtemp(pattern.data());
-    EXPECT_EQ(sqlite3_open((directory_ + "/db").c_str(), &db_), SQLITE_OK);
     Run("PRAGMA page_size=1024; CREATE TABLE t(id INTEGER PRIMARY KEY, x);"
         "WITH c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c LIMIT 100)"
         "INSERT INTO t SELECT i, zeroblob(900) FROM c;");
   }
-  ~OwnJournalTest() override {
-    sqlite3_close(db_);
-    std::filesystem::remove_all(directory_);
-  }
-  void Run(const std::string& sql) {
-    char* error = nullptr;
-    EXPECT_EQ(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
-    sqlite3_free(error);
-  }
-  Bytes Journal() const {
-    const int fd = open((directory_ + "/db-journal").c_str(), O_RDONLY | O_CLOEXEC);
-    EXPECT_GE(fd, 0);
-    Bytes bytes(1 << 20);
-    const ssize_t count = read(fd, bytes.data(), bytes.size());
-    close(fd);
-    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-    return bytes;
-  }
+  void Run(const std::string& sql) { database_.Run(sql); }
+  Bytes Journal() const { return database_.Journal(1 << 20); }
   // How many of the journal's sectors begin with a header.
   static long HeadersIn(const Bytes& bytes) {
     long headers = 0;
@@ -305,8 +282,7 @@ class OwnJournalTest : public testing::Test {
   }
 
  private:
-  std::string directory_;
-  sqlite3* db_ = nullptr;
+  testing::JournalDatabase database_;
 };
 
 // A page that was changed is in the journal once; page 1, with the change counter, at the commit.

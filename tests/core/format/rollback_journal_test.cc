@@ -7,18 +7,14 @@
 
 #include "format/rollback_journal.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
-#include <unistd.h>
 
 #include <array>
-#include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "core/format/journal_database.h"
 #include "format/database_header.h"
 
 namespace lockscope::format {
@@ -109,40 +105,14 @@ TEST(JournalHotTest, AJournalThatCannotBeReadMayBeHot) {
   EXPECT_TRUE(JournalContentMayBeHot(4096, {}));
 }
 
-// A database in a directory of its own, with one connection.
-class SqliteJournalTest : public testing::Test {
+class SqliteJournalTest : public ::testing::Test {
  protected:
-  SqliteJournalTest() {
-    std::string pattern = testing::TempDir() + "journal_XXXXXX";
-    directory_ = mkdtemp(pattern.data());
-    EXPECT_EQ(sqlite3_open((directory_ + "/db").c_str(), &db_), SQLITE_OK);
-    Run("CREATE TABLE t(x); INSERT INTO t VALUES(1);");
-  }
-  ~SqliteJournalTest() override {
-    sqlite3_close(db_);
-    std::filesystem::remove_all(directory_);
-  }
-
-  void Run(const std::string& sql) {
-    char* error = nullptr;
-    EXPECT_EQ(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
-    sqlite3_free(error);
-  }
-
-  // The beginning of the journal. Nobody locks a journal: it may be closed.
-  std::vector<std::uint8_t> Journal() const {
-    const int fd = open((directory_ + "/db-journal").c_str(), O_RDONLY | O_CLOEXEC);
-    EXPECT_GE(fd, 0);
-    std::vector<std::uint8_t> bytes(512);
-    const ssize_t count = read(fd, bytes.data(), bytes.size());
-    close(fd);
-    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-    return bytes;
-  }
+  SqliteJournalTest() { Run("CREATE TABLE t(x); INSERT INTO t VALUES(1);"); }
+  void Run(const std::string& sql) { database_.Run(sql); }
+  std::vector<std::uint8_t> Journal() const { return database_.Journal(512); }
 
  private:
-  std::string directory_;
-  sqlite3* db_ = nullptr;
+  testing::JournalDatabase database_;
 };
 
 TEST_F(SqliteJournalTest, IsNotHotBeforeItsFirstSync) {
