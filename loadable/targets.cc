@@ -62,8 +62,7 @@ std::vector<std::string> SchemasByPragma(sqlite3* db) {
 }  // namespace
 
 std::vector<std::string> Schemas(sqlite3* db) {
-  constexpr int kHasDbName = 3039000;
-  if (sqlite3_libversion_number() < kHasDbName) return SchemasByPragma(db);
+  if (sqlite3_libversion_number() < kDbNameSqliteVersion) return SchemasByPragma(db);
   std::vector<std::string> names;
   for (int i = 0;; ++i) {
     const char* name = sqlite3_db_name(db, i);

@@ -229,10 +229,10 @@ class Connection {
   void WriteLockOvertaken(Ticks now, const CallContext& context) noexcept;
   // The connection closes.
   void GiveUpWait() noexcept;
-  // Whether the connection wants to write where it has read before: `context` is of the request.
-  // kNone where that is not known.
-  Upgrade UpgradeOf(const Event& wanted, const CallContext& context) const noexcept;
-  void ReadIn(std::uint64_t statement_number) noexcept { read_statement_ = statement_number; }
+  // Whether the connection wants to write in a transaction that began with reading: `context` is of
+  // the request. False where it is not known, which it is not in autocommit: there the hot path
+  // notes no statement.
+  bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
   void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
   // Whether the write lock was let go in the same statement.
   bool HasWrittenIn(const CallContext& context) const noexcept {

@@ -215,15 +215,13 @@ void Connection::EndNote(WaitOutcome outcome, Ticks now) noexcept {
   WaitEnded(id(), ended > began ? ended - began : 0);
 }
 
-Upgrade Connection::UpgradeOf(const Event& wanted, const CallContext& context) const noexcept {
+bool Connection::Upgrades(const Event& wanted, const CallContext& context) const noexcept {
   const HeldBits bits = held();
   const bool reads = wanted.resource == Resource::kWalWrite ? bits.shm_shared >> kShmReadOffset != 0
                                                             : bits.database >= LockMode::kShared;
-  const bool in_another_statement = context.statement_number != 0 && read_statement_ != 0 &&
-                                    read_statement_ != context.statement_number;
-  if (!wanted.AsksToWrite() || !reads || !in_another_statement) return Upgrade::kNone;
-  return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
-                                                : Upgrade::kBesideStatement;
+  return reads && wanted.AsksToWrite() && context.autocommit == Autocommit::kOff &&
+         context.statement_number != 0 && read_statement_ != 0 &&
+         read_statement_ != context.statement_number;
 }
 
 }  // namespace lockscope::ledger

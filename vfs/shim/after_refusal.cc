@@ -29,15 +29,28 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
   Explain(*refused, upgrade, begins ? 0 : now - connection_->WaitBegan());
 }
 
-// SQLite calls no busy handler where a read transaction is open before it asks for the lock; of the
-// main database it tells that itself. What this request has begun does not count yet.
+// Null: not known.
+const char* ShimFile::OwnSchema() const noexcept {
+  if (db_ == nullptr || *db_ == nullptr) return nullptr;
+  if (installed_tracker_ && current_tracker_->Follows(*db_)) return "main";
+  if (sqlite3_libversion_number() < kDbNameSqliteVersion) return nullptr;
+  for (int i = 0;; ++i) {
+    const char* const schema = sqlite3_db_name(*db_, i);
+    // The name that SQLite opened the file by is the same memory, not only the same text.
+    if (schema == nullptr || sqlite3_db_filename(*db_, schema) == path_) return schema;
+  }
+}
+
+// SQLite calls no busy handler where a read transaction is open before it asks for the lock, and
+// tells that itself: what this request has begun does not count yet.
 ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
                                     const CallContext& context) const noexcept {
   using ledger::Upgrade;
-  if (!installed_tracker_ || !current_tracker_->Follows(*db_)) {
-    return connection_->UpgradeOf(wanted, context);
+  const char* const schema = OwnSchema();
+  if (schema == nullptr) {
+    return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : Upgrade::kNone;
   }
-  const bool reads = sqlite3_txn_state(*db_, "main") == SQLITE_TXN_READ;
+  const bool reads = sqlite3_txn_state(*db_, schema) == SQLITE_TXN_READ;
   if (!wanted.AsksToWrite() || !reads) return Upgrade::kNone;
   return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
                                                 : Upgrade::kBesideStatement;

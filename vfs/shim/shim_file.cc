@@ -72,7 +72,6 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   }
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
-  if (mode == LockMode::kShared) connection_->ReadIn(current_tracker_->statement_number());
   if (offset == kWriteOffset && IsStale()) [[unlikely]]
     WriteLockOfStaleSnapshot(now, Context());
   return SQLITE_OK;

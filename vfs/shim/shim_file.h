@@ -103,6 +103,7 @@ class ShimFile {
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
+  const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
   void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks waited) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,

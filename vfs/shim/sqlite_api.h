@@ -30,5 +30,7 @@ inline bool WasCompiledWith(const char* option) {
 
 // The oldest SQLite whose functions lockscope uses without asking.
 inline constexpr int kMinimumSqliteVersion = 3037000;
+// The first with sqlite3_db_name().
+inline constexpr int kDbNameSqliteVersion = 3039000;
 
 }  // namespace lockscope
