@@ -228,7 +228,9 @@ class Explainer {
     return text.empty() ? std::string() : ". It waits for the readers to end: " + text;
   }
 
-  bool Upgrades() const { return request_.upgrade != ledger::Upgrade::kNone; }
+  bool Upgrades() const {
+    return request_.upgrade == ledger::Upgrade::kInTransaction || BesideStatement();
+  }
 
   bool BesideStatement() const { return request_.upgrade == ledger::Upgrade::kBesideStatement; }
 
@@ -244,6 +246,9 @@ class Explainer {
   std::string Advice(Reason reason) const {
     // Whoever is in the way, SQLite does not wait for it.
     if (Upgrades() && reason != Reason::kUpgradeDeadlock) return UpgradeAdvice();
+    if (request_.upgrade == ledger::Upgrade::kInStatement) {
+      return "SQLite does not wait for this, whatever the busy timeout: try again once it is over.";
+    }
     switch (reason) {
       case Reason::kWriter:
         return "Waiting helps: set a busy timeout.";

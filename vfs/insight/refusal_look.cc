@@ -60,20 +60,23 @@ bool IsLong(ledger::Ticks waited) {
   return timeline.DurationNs(waited) >= kTimes * look_ns;
 }
 
-void Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
+// False where that tells less than what is known of the wait.
+bool Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const Look look = Look::At({refusal.path}, Patience::kNone);
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
                                .wanted = refusal.event,
                                .upgrade = refusal.upgrade};
   const Database& database = look.databases().front();
   const Explanation found = ExplainRefusal(look, database, CollectLocks(look, database), request);
+  if (refusal.waited != 0 && found.blockers.empty()) return false;
   cause.reason = found.reason;
   cause.explanation = found.Text();
-  if (found.blockers.size() != 1) return;  // several are named in the explanation
+  if (found.blockers.size() != 1) return true;  // several are named in the explanation
   const LockFacts& blocker = found.blockers.front();
   cause.blocker_pid = blocker.pid;
   if (blocker.view != nullptr) cause.blocker_connection = blocker.view->info.id;
   if (blocker.sql) cause.blocker_sql = *blocker.sql;
+  return true;
 }
 
 class KeepErrno {
@@ -97,8 +100,7 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
   if (!share.IsLeft(begun) && !IsLong(refusal.waited)) return false;
   bool found = false;
   try {
-    Explain(refusal, cause);
-    found = true;
+    found = Explain(refusal, cause);
   } catch (const std::exception&) {
     // Not even memory: the reason stays unknown.
   }

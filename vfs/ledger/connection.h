@@ -206,7 +206,7 @@ class Connection {
   void RecoveryEnded(bool done, Ticks now) noexcept;
 
   // ---- waits ----
-  // Each is noted, and what is asked for is the noted wait's as long as that goes on.
+  // Each has a note, and for as long as one goes on the refused request that the slot shows is its.
   //
   // The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
   // True where a wait begins with it, whose cause is asked for then; it is no upgrade until
@@ -226,13 +226,21 @@ class Connection {
   // Who had read before, as `upgrade` says, gets SQLITE_BUSY_SNAPSHOT;
   void SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept;
   // a transaction that begins tries again with a new snapshot, as after any refusal.
-  void WriteLockOvertaken(Ticks now, const CallContext& context) noexcept;
+  // In a shared cache that is so only where no connection of the cache had read before.
+  void WriteLockOvertaken(Ticks now, const CallContext& context, bool in_shared_cache) noexcept;
   // The connection closes.
   void GiveUpWait() noexcept;
   // Whether the connection wants to write in a transaction that began with reading: `context` is of
   // the request. False where it is not known, which it is not in autocommit: there the hot path
   // notes no statement.
   bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
+  bool BeganToReadIn(const CallContext& context) const noexcept {
+    return read_statement_ == context.statement_number;
+  }
+  // It is about to ask for a lock: what an earlier statement waited for is given up.
+  void ReviewWaits(Ticks now, const CallContext& context) noexcept {
+    if (HasRefusal()) ReviewWait(now, context);
+  }
   void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
   // Whether the write lock was let go in the same statement.
   bool HasWrittenIn(const CallContext& context) const noexcept {

@@ -178,7 +178,8 @@ void Connection::SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& co
   StoreText(note.sql, TextOf(context.statement));
 }
 
-void Connection::WriteLockOvertaken(Ticks now, const CallContext& context) noexcept {
+void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
+                                    bool in_shared_cache) noexcept {
   constexpr int kBusy = 5;  // SQLITE_BUSY
   const Event wanted{.operation = Operation::kShmLock,
                      .resource = Resource::kWalWrite,
@@ -190,13 +191,18 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context) noexc
   }
   if (!WaitBegins(now) || context.statement_number == 0) return;
   WaitExplained({.reason = Reason::kUnknown,
-                 .explanation = "another connection committed after this statement had taken its "
-                                "snapshot and before it had the write lock. Waiting helps: set a "
-                                "busy timeout."});
+                 .explanation = in_shared_cache
+                                    ? "another connection committed after the snapshot of this "
+                                      "shared cache. If a connection of the cache was reading "
+                                      "before, waiting does not help: end that; otherwise set a "
+                                      "busy timeout."
+                                    : "another connection committed after this statement had taken "
+                                      "its snapshot and before it had the write lock. Waiting "
+                                      "helps: set a busy timeout."});
 }
 
 void Connection::GiveUpWait() noexcept {
-  if (waiting_is_noted_) ForgetWait(WaitOutcome::kBusy, Newest(record().waits).last.Own());
+  if (waiting_is_noted_) ForgetWait(WaitOutcome::kBusy, 0);
 }
 
 // REQUIRES: waiting_is_noted_.

@@ -6,7 +6,7 @@ namespace lockscope::ledger {
 namespace {
 
 constexpr auto kOutcomes = static_cast<std::uint64_t>(WaitOutcome::kAcquired);
-constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kBesideStatement);
+constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kInStatement);
 
 }  // namespace
 

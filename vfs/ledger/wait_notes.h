@@ -43,9 +43,10 @@ enum class WaitOutcome : std::uint8_t {
 // Whether the connection was reading when it asked for a lock to write. SQLite calls no busy
 // handler then: its own read transaction may be what the other one waits for.
 enum class Upgrade : std::uint8_t {
-  kNone,            // it was not, as far as is known
-  kInTransaction,   // in a transaction that began with reading
-  kBesideStatement  // in autocommit: a statement of its own has not been read to its end
+  kNone,             // it was not, as far as is known
+  kInTransaction,    // in a transaction that began with reading
+  kBesideStatement,  // in autocommit: a statement of its own has not been read to its end
+  kInStatement       // in autocommit: it is this statement that reads (PRAGMA journal_mode=WAL)
 };
 
 inline constexpr std::size_t kWaitNotes = 8;

@@ -14,11 +14,10 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
   const auto refused = connection_->refused();
   // A barrier tells by itself what was in its way.
   if (!refused || vfs_->for_barriers()) return;
-  RunningStatements statements;
-  if (db_ != nullptr && *db_ != nullptr) statements = LookAtStatements(*db_);
-  statements.are_heard = context.statement_number != 0;
-  statements.wrote = connection_->HasWrittenIn(context);
-  if (!IsBusy(*refused, connection_->held(), statements)) {
+  const Asking asking{.db = db_ != nullptr ? *db_ : nullptr,
+                      .is_heard = context.statement_number != 0,
+                      .wrote = connection_->HasWrittenIn(context)};
+  if (!IsBusy(*refused, connection_->held(), asking)) {
     connection_->RefusalSwallowed();
     return;
   }
@@ -42,18 +41,20 @@ const char* ShimFile::OwnSchema() const noexcept {
 }
 
 // SQLite calls no busy handler where a read transaction is open before it asks for the lock, and
-// tells that itself: what this request has begun does not count yet.
+// tells that itself; but it may be this very statement that reads (PRAGMA journal_mode=WAL).
 ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
                                     const CallContext& context) const noexcept {
   using ledger::Upgrade;
+  if (!wanted.AsksToWrite()) return Upgrade::kNone;
   const char* const schema = OwnSchema();
   if (schema == nullptr) {
     return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : Upgrade::kNone;
   }
-  const bool reads = sqlite3_txn_state(*db_, schema) == SQLITE_TXN_READ;
-  if (!wanted.AsksToWrite() || !reads) return Upgrade::kNone;
-  return context.autocommit == Autocommit::kOff ? Upgrade::kInTransaction
-                                                : Upgrade::kBesideStatement;
+  if (sqlite3_txn_state(*db_, schema) != SQLITE_TXN_READ) return Upgrade::kNone;
+  if (context.autocommit == Autocommit::kOff) return Upgrade::kInTransaction;
+  const bool by_itself = context.statement_number != 0 ? connection_->BeganToReadIn(context)
+                                                       : RunningStatements(*db_, 2) < 2;
+  return by_itself ? Upgrade::kInStatement : Upgrade::kBesideStatement;
 }
 
 void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited) noexcept {
@@ -76,7 +77,7 @@ void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) n
   if (const auto upgrade = UpgradeOf(wanted, context); upgrade != ledger::Upgrade::kNone) {
     connection_->SnapshotStale(now, upgrade, context);
   } else {
-    connection_->WriteLockOvertaken(now, context);
+    connection_->WriteLockOvertaken(now, context, joined_.load(std::memory_order_relaxed));
   }
 }
 

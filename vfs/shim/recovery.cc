@@ -184,10 +184,10 @@ void ShimFile::WalRecoveryBegins() noexcept try {
   sqlite3_file* wal = is_main ? WalOfMain(*db_, &base_) : nullptr;
   // The VFS below may keep it elsewhere than in a file of that name.
   const auto facts = kernel::StatPath(std::string(path_) + "-wal");
-  const bool known = facts.has_value() || wal != nullptr;
-  if (known) start.journal_bytes = facts ? facts->bytes : SizeOf(wal);
+  if (!facts && wal == nullptr) return;
+  start.journal_bytes = facts ? facts->bytes : SizeOf(wal);
   // Whoever opens a database first makes the wal-index anew: without frames that is no recovery.
-  if (known && start.journal_bytes <= format::kWalHeaderBytes) return;
+  if (start.journal_bytes <= format::kWalHeaderBytes) return;
   if (wal != nullptr) {
     start.pages_done = 0;
     std::array<std::uint8_t, format::kWalHeaderBytes> head{};

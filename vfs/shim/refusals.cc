@@ -13,7 +13,13 @@ bool HasExclusive(const HeldBits& held, Resource resource) {
   return held.Shm(ShmOffset(resource)) == LockMode::kExclusive;
 }
 
-bool IsShmBusy(const Event& refused, const HeldBits& held, const RunningStatements& statements) {
+// An automatic checkpoint comes when its statement has ended.
+bool IsAutomatic(const Asking& asking) {
+  return asking.is_heard || asking.db == nullptr ? asking.wrote
+                                                 : RunningStatements(asking.db, 1) == 0;
+}
+
+bool IsShmBusy(const Event& refused, const HeldBits& held, const Asking& asking) {
   const bool checkpoints = HasExclusive(held, Resource::kWalCheckpoint);
   if (IsReadSlot(refused.resource)) {
     return refused.to == LockMode::kExclusive && checkpoints &&
@@ -22,10 +28,8 @@ bool IsShmBusy(const Event& refused, const HeldBits& held, const RunningStatemen
   switch (refused.resource) {
     case Resource::kWalWrite:
       return checkpoints || HasSnapshot(held);
-    case Resource::kWalCheckpoint: {
-      const bool automatic = statements.are_heard ? statements.wrote : !statements.one_runs;
-      return refused.count == 1 && !automatic;
-    }
+    case Resource::kWalCheckpoint:
+      return refused.count == 1 && !IsAutomatic(asking);
     case Resource::kWalRecover:
       return refused.to == LockMode::kShared;
     default:
@@ -33,37 +37,64 @@ bool IsShmBusy(const Event& refused, const HeldBits& held, const RunningStatemen
   }
 }
 
+// Behind blanks, comments and what ends an empty statement.
+std::string_view FirstWords(std::string_view sql) {
+  while (!sql.empty()) {
+    std::size_t skipped = 0;
+    if (sql.starts_with("--")) {
+      skipped = sql.find('\n');
+    } else if (sql.starts_with("/*")) {
+      const std::size_t end = sql.find("*/", 2);
+      skipped = end == std::string_view::npos ? end : end + 2;
+    } else {
+      skipped = sql.find_first_not_of(" \t\r\n\f;");
+      if (skipped == 0) return sql;
+    }
+    if (skipped == std::string_view::npos) return {};
+    sql.remove_prefix(skipped);
+  }
+  return {};
+}
+
 bool IsDetach(const char* sql) {
   constexpr std::string_view kWord = "detach";
-  const std::string_view text = sql != nullptr ? sql : "";
-  const std::size_t begin = text.find_first_not_of(" \t\r\n\f");
-  if (begin == std::string_view::npos || text.size() - begin < kWord.size()) return false;
-  return sqlite3_strnicmp(text.data() + begin, kWord.data(), static_cast<int>(kWord.size())) == 0;
+  const std::string_view words = FirstWords(sql != nullptr ? sql : "");
+  return words.size() >= kWord.size() &&
+         sqlite3_strnicmp(words.data(), kWord.data(), static_cast<int>(kWord.size())) == 0;
+}
+
+constexpr int kLongestWalk = 1000;
+
+// None has been prepared any more, or DETACH runs.
+bool IsClosing(sqlite3* db) {
+  if (db == nullptr) return false;
+  sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
+  if (statement == nullptr) return true;
+  for (int i = 0; i < kLongestWalk && statement != nullptr; ++i) {
+    if (sqlite3_stmt_busy(statement) != 0 && IsDetach(sqlite3_sql(statement))) return true;
+    statement = sqlite3_next_stmt(db, statement);
+  }
+  return false;
 }
 
 }  // namespace
 
-RunningStatements LookAtStatements(sqlite3* db) {
-  constexpr int kLongest = 1000;
-  RunningStatements statements;
+int RunningStatements(sqlite3* db, int most) {
+  int running = 0;
   sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
-  statements.closes = statement == nullptr;
-  for (int i = 0; i < kLongest && statement != nullptr; ++i) {
-    if (sqlite3_stmt_busy(statement) != 0) {
-      statements.one_runs = true;
-      statements.closes = statements.closes || IsDetach(sqlite3_sql(statement));
-    }
+  for (int i = 0; i < kLongestWalk && statement != nullptr && running < most; ++i) {
+    if (sqlite3_stmt_busy(statement) != 0) ++running;
     statement = sqlite3_next_stmt(db, statement);
   }
-  return statements;
+  return running;
 }
 
-bool IsBusy(const Event& refused, const HeldBits& held, const RunningStatements& statements) {
+bool IsBusy(const Event& refused, const HeldBits& held, const Asking& asking) {
   // An error that is no BUSY is none.
   constexpr int kBusy = 5;  // SQLITE_BUSY
   if ((refused.result & 0xff) != kBusy) return false;
-  if (refused.resource != Resource::kDatabase) return IsShmBusy(refused, held, statements);
-  return refused.to != LockMode::kExclusive || !held.wal_open || !statements.closes;
+  if (refused.resource != Resource::kDatabase) return IsShmBusy(refused, held, asking);
+  return refused.to != LockMode::kExclusive || !held.wal_open || !IsClosing(asking.db);
 }
 
 }  // namespace lockscope::shim

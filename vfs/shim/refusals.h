@@ -17,9 +17,10 @@
 //   write lock, with a snapshot           BUSY, after the busy handler where a transaction begins
 //   write lock, with the checkpoint lock  BUSY for FULL, RESTART and TRUNCATE
 //   write lock, without either            tries to recover the wal-index: what follows tells
-//   checkpoint lock                       BUSY for PRAGMA wal_checkpoint; swallowed where the same
-//                                         statement has just written, or none runs (automatic
-//                                         checkpoint)
+//   checkpoint lock                       BUSY for a checkpoint that was asked for; swallowed of an
+//                                         automatic one, which comes behind a statement that has just
+//                                         written. So does sqlite3_wal_checkpoint_v2() right behind a
+//                                         write: it cannot be told from that
 //   checkpoint and recover lock           another recovers: what follows tells
 //   recover lock, shared                  SQLITE_BUSY_RECOVERY, after the busy handler
 // clang-format on
@@ -31,19 +32,18 @@
 
 namespace lockscope::shim {
 
-// Of the statements of the connection that was refused.
-struct RunningStatements {
-  bool one_runs = false;
-  // None has been prepared, as where the connection closes, or DETACH runs.
-  bool closes = false;
-  bool wrote = false;     // the one that runs has let the write lock go
-  bool are_heard = true;  // it is known which of them has written
+// Of the connection that was refused.
+struct Asking {
+  sqlite3* db = nullptr;  // null: not known
+  bool is_heard = false;  // its statements are: whether the one that runs has written is known
+  bool wrote = false;     // it has let the write lock go
 };
-// But for the last two. Looks at a thousand statements at most.
-RunningStatements LookAtStatements(sqlite3* db);
 
-// Whether the application waits for what was refused, or gets SQLITE_BUSY.
-bool IsBusy(const Event& refused, const ledger::HeldBits& held,
-            const RunningStatements& statements);
+// Whether the application waits for what was refused, or gets SQLITE_BUSY. Looks at the statements
+// of the connection only where it depends on them.
+bool IsBusy(const Event& refused, const ledger::HeldBits& held, const Asking& asking);
+
+// How many run, up to `most`.
+int RunningStatements(sqlite3* db, int most);
 
 }  // namespace lockscope::shim

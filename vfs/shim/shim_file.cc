@@ -267,14 +267,11 @@ int ShimFile::Close() noexcept {
 // ---- whose call it is ----
 
 inline const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
-  // Asked for without need of the text too: by what is not found the tracker learns that it does
-  // not hear any more.
-  const ledger::StatementText* heard = nullptr;
-  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) [[likely]] {
-    heard = current_tracker_->Current(db);
-  }
   if (!settings::CaptureSql(capture_sql_)) return nullptr;
-  return heard != nullptr ? heard : FindStatement(db);
+  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) [[likely]] {
+    if (const ledger::StatementText* text = current_tracker_->Current(db)) return text;
+  }
+  return FindStatement(db);
 }
 
 const ledger::StatementText* ShimFile::FindStatement(sqlite3* db) noexcept {
@@ -294,6 +291,16 @@ CallContext ShimFile::Context() noexcept {
     current_tracker_->Finished();
   if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
   return context;
+}
+
+// Where the text is not asked for, the tracker is all the same: by what it does not find it learns
+// that it does not hear any more.
+CallContext ShimFile::RefusedContext() noexcept {
+  if (!settings::CaptureSql(capture_sql_) && current_tracker_ != nullptr && db_ != nullptr &&
+      *db_ != nullptr && current_tracker_->Follows(*db_)) {
+    current_tracker_->Current(*db_);
+  }
+  return Context();
 }
 
 inline CallContext ShimFile::ContextWithoutText() noexcept {
@@ -337,7 +344,7 @@ int ShimFile::Lock(int level) noexcept {
     if (wanted == LockMode::kExclusive) ExclusiveGranted(before);
     return SQLITE_OK;
   }
-  const CallContext context = Context();
+  const CallContext context = RefusedContext();
   connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, context);
   SleepsFor(*connection_);
   AfterRefusal(context, now);
@@ -358,6 +365,7 @@ int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
   if (connection_->held().database == LockMode::kNone && !vfs_->for_barriers()) {
     try {
       if (patience_ == nullptr) patience_ = std::make_unique<RecoveryPatience>(path_, read_only_);
+      connection_->ReviewWaits(ledger::Now(), ContextWithoutText());
       const auto refused = connection_->refused();
       std::optional<SleepMark> sleeps;
       if (refused && refused->resource == Resource::kDatabase && refused->to == LockMode::kShared) {
@@ -491,7 +499,7 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
     return result;
   }
   if (result != SQLITE_OK) {
-    const CallContext context = Context();
+    const CallContext context = RefusedContext();
     connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, context);
     SleepsFor(*connection_);
     AfterRefusal(context, now);

@@ -12,6 +12,7 @@
 // Threads: SQLite lets one thread at a time call the methods of one file.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -83,6 +84,7 @@ class ShimFile {
 
   [[gnu::hot]] ledger::CallContext Context() noexcept;
   [[gnu::hot]] ledger::CallContext ContextWithoutText() noexcept;
+  ledger::CallContext RefusedContext() noexcept;
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
   bool IsPlainShmLock(int offset, int count) const noexcept;
@@ -134,7 +136,8 @@ class ShimFile {
   bool installed_tracker_ = false;
   bool is_exclusive_ = false;  // and in ExclusiveFiles
   bool read_only_ = false;
-  bool is_stale_ = false;  // it has the write lock with a snapshot that is too old
+  bool is_stale_ = false;            // it has the write lock with a snapshot that is too old
+  std::atomic<bool> joined_{false};  // by another connection, through a shared cache
   WalResetGuard guard_;
 
   ShimVfs* vfs_;

@@ -76,7 +76,10 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   // A shared cache tells it once for every connection that joins, in whatever thread that is.
   if (checks_handles || argument == nullptr) return;
   // The file of one connection's main database may be attached by another then.
-  if (db_ != nullptr) connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+  if (db_ != nullptr) {
+    joined_.store(true);
+    connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+  }
   if (argument == db_) return;
   db_ = static_cast<sqlite3**>(argument);
   try {
@@ -87,6 +90,8 @@ void ShimFile::LearnConnection(void* argument) noexcept {
     if (opening) connection_->AskedLockingMode(ledger::LockingMode::kNormal);
   } catch (const std::bad_alloc&) {
     tracker_.reset();
+    current_tracker_ = nullptr;
+    installed_tracker_ = false;
   }
 }
 
@@ -101,6 +106,8 @@ bool ShimFile::AnswerPragma(char** arguments, int& result) noexcept {
   if (sqlite3_stricmp(name, "locking_mode") == 0 && value != nullptr &&
       connection_->asked_locking_mode() != ledger::LockingMode::kUnknown) {
     connection_->AskedLockingMode(ParseLockingMode(value, connection_->asked_locking_mode()));
+    // Another may have joined meanwhile, in a thread of its own.
+    if (joined_.load()) connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
     return false;
   }
   const PragmaHandler handler = CurrentPragmaHandler();

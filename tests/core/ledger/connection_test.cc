@@ -351,7 +351,7 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
   EXPECT_TRUE(c_->WaitBegins(1'000));
   c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-  c_->WriteLockOvertaken(2'000, Statement(1));
+  c_->WriteLockOvertaken(2'000, Statement(1), false);
   c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
   EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
   c_->ShmLocked(kWrite, 1, kExclusive, 3'000, Statement(1), {});
@@ -364,7 +364,7 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
 
 TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {
   c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-  c_->WriteLockOvertaken(2'000, Statement(1));
+  c_->WriteLockOvertaken(2'000, Statement(1), false);
   c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
   ASSERT_EQ(c_.Waits().size(), 1U);
   EXPECT_EQ(c_.Waits()[0].cause.reason, Reason::kUnknown);
