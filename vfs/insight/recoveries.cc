@@ -100,9 +100,9 @@ class Collector {
                           .source = Source::kShim,
                           .started = note.started,
                           .ended = note.ended,
+                          .journal_bytes = note.journal_bytes,
                           .pages_total = note.pages_total,
                           .pages_done = note.pages_done};
-        if (note.journal_bytes != 0) seen.journal_bytes = note.journal_bytes;
         if (!note.sql.empty()) seen.sql = note.sql;
         if (!note.super_journal.empty()) seen.super_journal = note.super_journal;
         // The journal is finished a moment before the lock is let go. A connection that has closed

@@ -12,7 +12,7 @@
 //   1       phase                    RecoveryPhase
 //   2       started, ended           ticks; 0: not yet
 //   2       pages_total, pages_done  kPagesUnknown: not known
-//   1       journal_bytes            of the journal or WAL, when it began; 0: not known
+//   1       journal_bytes            of the journal or WAL, when it began
 //   1 + 32  super_journal            that the journal names, cut at 256 bytes; empty: none
 //   1 + 32  sql                      of the statement that met it, likewise; empty: not known
 // clang-format on
