@@ -113,6 +113,10 @@ TEST(LedgerForkTest, AChildOpensConnectionsOfItsOwn) {
 }
 
 TEST(LedgerForkTest, AForkBesideBusyThreadsLeavesAWorkingChild) {
+#if defined(__SANITIZE_ADDRESS__)
+  // A thread that allocates while another forks leaves its lock to the child, which waits for ever.
+  GTEST_SKIP() << "AddressSanitizer's allocator does not survive a fork beside busy threads";
+#endif
   std::atomic<bool> done{false};
   std::thread opener([&] {
     while (!done) Recorded c;
