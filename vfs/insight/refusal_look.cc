@@ -44,9 +44,7 @@ class Share {
   std::atomic<std::int64_t> used_until_ns_{0};
 };
 
-constexpr std::int64_t kBurstNs = 5'000'000;
-constinit Share g_first(100, kBurstNs);
-constinit Share g_lasting(20, kBurstNs);
+constinit Share g_share(100, 5'000'000);
 
 // What the last look took.
 constinit std::atomic<std::int64_t> g_look_ns{500'000};
@@ -95,9 +93,8 @@ class KeepErrno {
 bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
   const KeepErrno keep_errno;
   const std::int64_t begun = NowNs();
-  Share& share = refusal.waited != 0 ? g_lasting : g_first;
   if (refusal.path == nullptr) return false;
-  if (!share.IsLeft(begun) && !IsLong(refusal.waited)) return false;
+  if (!g_share.IsLeft(begun) && !IsLong(refusal.waited)) return false;
   bool found = false;
   try {
     found = Explain(refusal, cause);
@@ -105,7 +102,7 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
     // Not even memory: the reason stays unknown.
   }
   const std::int64_t ended = NowNs();
-  share.Use(begun, ended);
+  g_share.Use(begun, ended);
   g_look_ns.store(ended - begun, std::memory_order_relaxed);
   return found;
 }

@@ -2,10 +2,9 @@
 //
 // Bounded: a look is made once a wait, without patience; more only while the reason is unknown,
 // each after twice as many refusals. Where refusals are many most of the waits are over at once and
-// interest nobody: looks at the first refusal take a hundredth of the process's time at most, but
-// for a burst of 5 ms. A wait that nobody looked into then, and that lasts, has a share of its own,
-// a twentieth; and one that has lasted fifty times as long as a look takes is looked into in any
-// case.
+// interest nobody: looks take a hundredth of the process's time at most, but for a burst of 5 ms;
+// beyond that a wait that has lasted fifty times as long as a look takes is looked into all the
+// same.
 #pragma once
 
 #include "ledger/refusal.h"
