@@ -68,29 +68,41 @@ TEST_P(WhyTest, AnOldBusyIsToldAsItStandsNowWhereTheLockIsHeldSince) {
 
 // A read-only connection with recovery_wait_ms that has SHARED when the writer dies is answered
 // BUSY by lockscope, not by a lock.
-TEST(SteppingBackTest, WhySaysThatAWriterDied) {
-  const TempDir dir;
-  const std::string db = dir / "a.db";
-  CreateDatabase(db, {.journal_mode = "delete"});
-  Actor writer;
-  writer.Open("c", db);
-  HostProcess reader({.env = {{"LOCKSCOPE_RECOVERY_WAIT_MS", "20000"}}});
-  reader.OpenReadOnly("c", db);
-  reader.Exec("c", "select count(*) from t");
-  // Without syncs the journal is complete, and may be hot, from its first record on.
-  writer.Exec("c", "pragma synchronous = off; begin immediate");
-  writer.Exec("c", "update t set v = v + 1 where id = 1");
-  reader.PauseAt("after lock shared by=c");
-  Answer rows = reader.Start("c", "select count(*) from t");
-  reader.AwaitPoint();
-  writer.Kill();
-  reader.Continue();
-  EXPECT_EQ(rows.Wait().code, SQLITE_BUSY);
-  const auto why = [&] {
-    return reader.Query("c", "select lockscope_why('" + db + "')").at(0).at(0);
-  };
-  EXPECT_THAT(why(), StartsWith("hot-journal-recovery: a writer died in mid-transaction"));
-  const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+class SteppingBackTest : public ::testing::Test {
+ protected:
+  SteppingBackTest() {
+    CreateDatabase(db_, {.journal_mode = "delete"});
+    writer_.Open("c", db_);
+    reader_.OpenReadOnly("c", db_);
+    reader_.Exec("c", "select count(*) from t");
+  }
+  // The writer dies while the reader's statement stands between SHARED and what it asks next.
+  Answer ReadWhileTheWriterDies() {
+    // Without syncs the journal is complete, and may be hot, from its first record on.
+    writer_.Exec("c", "pragma synchronous = off; begin immediate");
+    writer_.Exec("c", "update t set v = v + 1 where id = 1");
+    reader_.PauseAt("after lock shared by=c");
+    Answer rows = reader_.Start("c", "select count(*) from t");
+    reader_.AwaitPoint();
+    writer_.Kill();
+    reader_.Continue();
+    return rows;
+  }
+  Json Waits() { return OfPid(SeenHere("waits", db_), reader_.pid()); }
+  std::string Why() {
+    return reader_.Query("c", "select lockscope_why('" + db_ + "')").at(0).at(0);
+  }
+
+  const TempDir dir_;
+  const std::string db_ = dir_ / "a.db";
+  Actor writer_;
+  HostProcess reader_{{.env = {{"LOCKSCOPE_RECOVERY_WAIT_MS", "20000"}}}};
+};
+
+TEST_F(SteppingBackTest, WhySaysThatAWriterDied) {
+  EXPECT_EQ(ReadWhileTheWriterDies().Wait().code, SQLITE_BUSY);
+  EXPECT_THAT(Why(), StartsWith("hot-journal-recovery: a writer died in mid-transaction"));
+  const Json waits = Waits();
   ASSERT_EQ(waits.size(), 1U) << waits.dump(2);
   const Json& wait = waits.at(0);
   EXPECT_EQ(wait.at("reason"), "hot-journal-recovery") << wait.dump(2);
@@ -99,39 +111,24 @@ TEST(SteppingBackTest, WhySaysThatAWriterDied) {
   EXPECT_EQ(wait.at("sql"), "select count(*) from t");
   EXPECT_TRUE(wait.at("blocker_pid").is_null());
   // Once it has its rows, that is no BUSY of its any more.
-  EXPECT_EQ(IntegrityCheck(db), "ok");
-  reader.Exec("c", "select count(*) from t");
-  EXPECT_EQ(OfPid(SeenHere("waits", db), reader.pid()).at(0).at("outcome"), "busy");
+  EXPECT_EQ(IntegrityCheck(db_), "ok");
+  reader_.Exec("c", "select count(*) from t");
+  EXPECT_EQ(Waits().at(0).at("outcome"), "busy");
 }
 
-TEST(SteppingBackTest, WithABusyTimeoutItIsAWaitThatEndsWithTheRollback) {
-  const TempDir dir;
-  const std::string db = dir / "a.db";
-  CreateDatabase(db, {.journal_mode = "delete"});
-  Actor writer;
-  writer.Open("c", db);
-  HostProcess reader({.env = {{"LOCKSCOPE_RECOVERY_WAIT_MS", "20000"}}});
-  reader.OpenReadOnly("c", db);
-  reader.BusyTimeout("c", 20'000);
-  reader.Exec("c", "select count(*) from t");
-  writer.Exec("c", "pragma synchronous = off; begin immediate");
-  writer.Exec("c", "update t set v = v + 1 where id = 1");
-  reader.PauseAt("after lock shared by=c");
-  Answer rows = reader.Start("c", "select count(*) from t");
-  reader.AwaitPoint();
-  writer.Kill();
-  reader.Continue();
+TEST_F(SteppingBackTest, WithABusyTimeoutItIsAWaitThatEndsWithTheRollback) {
+  reader_.BusyTimeout("c", 20'000);
+  Answer rows = ReadWhileTheWriterDies();
   ASSERT_TRUE(Eventually([&] {
-    const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+    const Json waits = Waits();
     return waits.size() == 1 && waits.at(0).at("outcome").is_null();
   }));
-  EXPECT_EQ(IntegrityCheck(db), "ok");
+  EXPECT_EQ(IntegrityCheck(db_), "ok");
   EXPECT_EQ(rows.Wait().text(), "200");
-  const Json waits = OfPid(SeenHere("waits", db), reader.pid());
+  const Json waits = Waits();
   ASSERT_EQ(waits.size(), 1U) << waits.dump(2);
   EXPECT_EQ(waits.at(0).at("outcome"), "acquired");
-  EXPECT_THAT(reader.Query("c", "select lockscope_why('" + db + "')").at(0).at(0),
-              StartsWith("nothing: "));
+  EXPECT_THAT(Why(), StartsWith("nothing: "));
 }
 
 TEST_P(WhyTest, SomebodyElsesBusyIsNotOurs) {
