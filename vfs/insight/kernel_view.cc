@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "insight/asked_locks.h"
 #include "insight/pause.h"
 #include "kernel/mounts.h"
 #include "kernel/proc_locks.h"
@@ -98,38 +99,6 @@ class ProcLocksOf {
   const std::vector<PosixLock>& locks_;
   std::int64_t own_pid_;
 };
-
-// ---- locks that /proc/locks leaves out ----
-
-// Whether somebody outside our pid namespace holds what refuses such a lock on these bytes.
-bool HeldOutside(int fd, bool write, const ByteRange& bytes) {
-  const auto conflict = kernel::ProbeLock(fd, write, bytes.first, bytes.last);
-  return conflict && conflict->pid == 0;
-}
-
-KernelHolder ProbeOutside(const Database& database, const kernel::OpenFiles& open_files) {
-  KernelHolder outside;
-  const auto database_fd = kernel::ReadableDescriptor(database.path, database.id, open_files);
-  if (database_fd.ok()) {
-    const int fd = database_fd.value();
-    outside.pending = HeldOutside(fd, false, kPendingByte);
-    outside.reserved = HeldOutside(fd, false, kReservedByte);
-    outside.exclusive = HeldOutside(fd, false, kSharedRange);
-    outside.shared = outside.exclusive || HeldOutside(fd, true, kSharedRange);
-  }
-  if (!database.shm.known()) return outside;
-  const auto shm_fd = kernel::ReadableDescriptor(database.path + "-shm", database.shm, open_files);
-  if (!shm_fd.ok()) return outside;
-  for (int offset = 0; offset <= kOpenOffset; ++offset) {
-    LockMode& mode = outside.shm.at(static_cast<std::size_t>(offset));
-    if (HeldOutside(shm_fd.value(), false, ShmByte(offset))) {
-      mode = LockMode::kExclusive;
-    } else if (HeldOutside(shm_fd.value(), true, ShmByte(offset))) {
-      mode = LockMode::kShared;
-    }
-  }
-  return outside;
-}
 
 // ---- what the ledger explains ----
 
@@ -276,6 +245,13 @@ class Others {
   std::map<std::optional<std::int64_t>, std::vector<Pair>> by_pid_;
 };
 
+// What other processes hold on one database, as the kernel told.
+struct Heard {
+  std::optional<KernelWord> word{};  // null: it did not tell
+  std::map<std::int64_t, KernelHolder> holders{};
+  KernelHolder outside{};
+};
+
 // One database's part of a look at the kernel.
 class KernelLook {
  public:
@@ -288,24 +264,37 @@ class KernelLook {
     shm_device_ = kernel::FindLockDevice(database.path + "-shm", database.shm.device);
   }
 
-  // Just before /proc/locks is read.
+  // Just before the kernel is asked.
   void Begin() { before_ = database_.registry->ConnectionsAtAGlance(); }
 
-  // Just after. True where it all fits together; a difference that only a moment made is gone when
-  // both are called again.
+  // Just after /proc/locks was read. True where it all fits together; a difference that only a
+  // moment made is gone when both are called again.
   bool Finish(const std::optional<std::vector<PosixLock>>& locks) {
-    std::map<std::int64_t, KernelHolder> holders;
+    Heard heard;
     database_.waiters.clear();
-    if (locks) Collect(*locks, holders);
-    const KernelHolder outside =
-        database_.id.known() ? ProbeOutside(database_, open_files_) : KernelHolder{};
-    const Others others(std::move(before_), database_.registry->Connections(), holders);
-    Remember(others, holders, outside, locks.has_value());
-    database_.holders.clear();
-    bool settled = NothingIsLost(database_, database_.others);
-    for (const auto& [pid, holder] : holders) settled = Add(others, pid, holder) && settled;
-    settled = Add(others, pid_, database_.own_unexplained) && settled;
-    return Add(others, std::nullopt, outside) && settled;
+    if (locks) {
+      heard.word = KernelWord::kListed;
+      Collect(*locks, heard.holders);
+    }
+    if (database_.id.known()) heard.outside = AskForOutside(database_, open_files_);
+    return Conclude(heard);
+  }
+
+  // Asks byte by byte. False where that does not tell.
+  bool Ask() {
+    auto asked = AskForExclusive(database_, open_files_, pid_);
+    if (!asked) return false;
+    database_.shm_shared = asked->shm_shared;
+    Heard heard{.word = KernelWord::kAsked};
+    for (auto& [pid, holder] : asked->holders) {
+      if (pid) {
+        heard.holders.emplace(*pid, holder);
+      } else {
+        heard.outside = holder;
+      }
+    }
+    Conclude(heard);
+    return true;
   }
 
  private:
@@ -318,17 +307,26 @@ class KernelLook {
                        database_.waiters);
   }
 
-  void Remember(const Others& others, const std::map<std::int64_t, KernelHolder>& holders,
-                const KernelHolder& outside, bool asked) {
+  bool Conclude(const Heard& heard) {
+    const Others others(std::move(before_), database_.registry->Connections(), heard.holders);
+    Remember(others, heard);
+    database_.holders.clear();
+    bool settled = NothingIsLost(database_, database_.others);
+    for (const auto& [pid, holder] : heard.holders) settled = Add(others, pid, holder) && settled;
+    settled = Add(others, pid_, database_.own_unexplained) && settled;
+    return Add(others, std::nullopt, heard.outside) && settled;
+  }
+
+  void Remember(const Others& others, const Heard& heard) {
     database_.others = others.after();
     std::erase_if(database_.slots_before, [](const auto& entry) { return entry.first.first != 0; });
     for (const auto& view : others.before()) {
       database_.slots_before.emplace(KeyOf(view), view.slot);
     }
     database_.everything_held.clear();
-    for (const auto& [pid, holder] : holders) database_.everything_held.emplace(pid, holder);
-    database_.everything_held.emplace(std::nullopt, outside);
-    database_.kernel_was_asked = asked;
+    for (const auto& [pid, holder] : heard.holders) database_.everything_held.emplace(pid, holder);
+    database_.everything_held.emplace(std::nullopt, heard.outside);
+    database_.kernel_word = heard.word;
   }
 
   // Of one that publishes its connections, what they do not explain, however often it is asked.
@@ -359,14 +357,22 @@ class KernelLook {
 }  // namespace
 
 void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
-                    const kernel::OpenFiles& open_files, Patience patience) {
+                    const kernel::OpenFiles& open_files, Pains pains) {
   std::vector<KernelLook> looks;
   looks.reserve(databases.size());
   for (Database& database : databases) looks.emplace_back(database, pid, open_files);
+  if (pains == Pains::kFew) {
+    bool told = true;
+    for (KernelLook& look : looks) {
+      look.Begin();
+      told = look.Ask() && told;
+    }
+    if (told) return;
+  }
   // A process may be between a lock call and its record: that is over in a moment.
   constexpr std::array<long, 4> kPausesUs = {0, 500, 2000, 5000};
   for (const long pause_us : kPausesUs) {
-    if (pause_us > 0 && patience == Patience::kNone) return;
+    if (pause_us > 0 && pains != Pains::kUsual) return;
     if (pause_us > 0) Pause(pause_us);
     for (KernelLook& look : looks) look.Begin();
     const auto locks = kernel::ReadProcLocks();

@@ -79,7 +79,7 @@ std::vector<std::string> Waiters(const Look& look, const Database& database, con
 
 // Empty for nobody.
 std::string Waiters(const std::string& path, const LongHold& hold) {
-  const Look look = Look::At({path}, Patience::kNone);
+  const Look look = Look::At({path}, Pains::kFew);
   std::vector<std::string> names;
   for (const Database& database : look.databases()) {
     for (std::string& name : Waiters(look, database, hold)) names.push_back(std::move(name));

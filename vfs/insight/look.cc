@@ -125,13 +125,13 @@ void ReadOwnLocks(Database& database) {
   }
 }
 
-void ReadOwn(Database& database, std::int64_t pid, Patience patience) {
+void ReadOwn(Database& database, std::int64_t pid, Pains pains) {
   constexpr std::array<long, 5> kPausesUs = {0, 500, 2000, 5000, 10000};
   const auto belongs = Belongs(database.path, database.id);
   ledger::Ledger& ledger = ledger::Ledger::Process();
   std::optional<KernelHolder> unexplained;
   for (const long pause_us : kPausesUs) {
-    if (pause_us > 0 && patience == Patience::kNone) break;
+    if (pause_us > 0 && pains != Pains::kUsual) break;
     if (pause_us > 0) Pause(pause_us);
     const std::uint64_t closings = ledger.Closings();
     database.slots_before.clear();
@@ -276,7 +276,8 @@ std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resou
   } else {
     // Of a file that has this name no longer, the kernel was not asked.
     if ((shm_lock ? view.shm : view.info.database) != (shm_lock ? shm : id)) return std::nullopt;
-    if (!kernel_was_asked) return std::nullopt;
+    if (!kernel_word) return std::nullopt;
+    if (*kernel_word == KernelWord::kAsked && mode == LockMode::kShared) return std::nullopt;
     const auto found = everything_held.find(view.process->pid);
     held = found != everything_held.end() && OtherHeld(view, resource, mode, found->second);
     if (!held && !view.process->pid && HeldByVisible(resource)) return std::nullopt;
@@ -357,7 +358,7 @@ ledger::ClockAnchor OldestAnchor(const std::vector<Database>& databases,
 
 }  // namespace
 
-Look Look::At(const std::vector<std::string>& paths, Patience patience) {
+Look Look::At(const std::vector<std::string>& paths, Pains pains) {
   ledger::PrepareClock();
   kernel::CloseKeptDeleted();
   Look look;
@@ -372,10 +373,10 @@ Look Look::At(const std::vector<std::string>& paths, Patience patience) {
   // Descriptors that reading has opened count from here on.
   const OpenFiles open_files = OpenFiles::Scan();
   for (Database& database : look.databases_) {
-    ReadOwn(database, look.pid_, patience);
+    ReadOwn(database, look.pid_, pains);
     ReadWalState(database, open_files);
   }
-  ReadKernelView(look.databases_, look.pid_, open_files, patience);
+  ReadKernelView(look.databases_, look.pid_, open_files, pains);
   // Ages are told as of the end of the look, so that nothing recorded meanwhile lies in the future.
   look.now_ = ledger::ClockAnchor::Take();
   look.timeline_ = ledger::Timeline(OldestAnchor(look.databases_, look.now_), look.now_);

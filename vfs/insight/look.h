@@ -59,6 +59,13 @@ struct KernelWaiter {
   LockMode mode = LockMode::kNone;
 };
 
+// Where the kernel's word on other processes' locks is from. /proc/locks has every lock, but making
+// it waits for all processors, for some 15 ms where nothing goes on, and keeps everybody's lock
+// calls from the short way meanwhile. Asked for the bytes (F_OFD_GETLK), which takes microseconds,
+// the kernel names who holds a lock exclusively, PENDING and RESERVED included; who shares one, and
+// who waits, is not known then.
+enum class KernelWord : std::uint8_t { kListed, kAsked };
+
 // A connection among those of all processes: the instance of its process, 0 for this one, and its
 // number there.
 using ConnectionKey = std::pair<std::uint64_t, std::uint64_t>;
@@ -108,7 +115,10 @@ struct Database {
   std::map<ConnectionKey, ledger::SlotCopy> slots_before;  // from before the kernel was asked
   // Of other processes, as the kernel told, by pid; null for all that are outside our namespace.
   std::map<std::optional<std::int64_t>, KernelHolder> everything_held;
-  bool kernel_was_asked = false;
+  std::optional<KernelWord> kernel_word;  // null: it did not tell
+  // Where it was asked: the wal-index's locks that somebody shares, a bit each by xShmLock's offset;
+  // not who.
+  std::uint8_t shm_shared = 0;
 
  private:
   bool HeldByVisible(Resource resource) const;
@@ -119,14 +129,21 @@ struct Database {
 // Whether the kernel knows every lock of these connections.
 bool NothingIsLost(const Database& database, const std::vector<ledger::ConnectionView>& views);
 
-// Whether a look that caught somebody between a lock call and its record looks again, some
-// milliseconds later. Without, what such a moment leaves open stays so.
-enum class Patience { kUsual, kNone };
+// How much a look may cost.
+enum class Pains {
+  // Whoever is caught between a lock call and its record is looked at again, some milliseconds
+  // later.
+  kUsual,
+  // What such a moment leaves open stays so.
+  kOneMoment,
+  // Nor is /proc/locks read where the kernel tells without: see KernelWord.
+  kFew,
+};
 
 class Look {
  public:
   // At the files of these absolute paths, symbolic links resolved.
-  static Look At(const std::vector<std::string>& paths, Patience patience = Patience::kUsual);
+  static Look At(const std::vector<std::string>& paths, Pains pains = Pains::kUsual);
 
   const std::vector<Database>& databases() const { return databases_; }
   const ledger::Timeline& timeline() const { return timeline_; }

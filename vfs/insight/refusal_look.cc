@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <exception>
@@ -20,52 +21,94 @@ std::int64_t NowNs() {
   return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
-// How much of the process's time looks may take: each uses up `parts` times what it took, and for a
-// while they may run ahead of that.
+// How much of the process's time looks may take: each uses up `parts` times what it took. They may
+// run ahead of that by a burst of so many looks, and of so much time.
 class Share {
  public:
-  constexpr Share(std::int64_t parts, std::int64_t burst_ns)
-      : parts_(parts), ahead_ns_(parts * burst_ns) {}
+  constexpr Share(std::int64_t parts, std::int64_t burst_looks, std::int64_t burst_ns)
+      : parts_(parts), burst_looks_(burst_looks), burst_ns_(burst_ns) {}
 
   bool IsLeft(std::int64_t now) const {
     return used_until_ns_.load(std::memory_order_relaxed) <= now;
   }
   void Use(std::int64_t begun, std::int64_t ended) {
+    const std::int64_t took_ns = ended - begun;
+    const std::int64_t ahead_ns = parts_ * std::min(burst_looks_ * took_ns, burst_ns_);
     std::int64_t used = used_until_ns_.load(std::memory_order_relaxed);
     std::int64_t wanted = 0;
     do {
-      wanted = std::max(used, begun - ahead_ns_) + parts_ * (ended - begun);
+      wanted = std::max(used, begun - ahead_ns) + parts_ * took_ns;
     } while (!used_until_ns_.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
   }
 
  private:
   const std::int64_t parts_;
-  const std::int64_t ahead_ns_;
+  const std::int64_t burst_looks_;
+  const std::int64_t burst_ns_;
   std::atomic<std::int64_t> used_until_ns_{0};
 };
 
-constinit Share g_share(100, 5'000'000);
+constinit Share g_share(500, 8, 5'000'000);
 
-// What the last look took.
-constinit std::atomic<std::int64_t> g_look_ns{500'000};
+// What the last look took: where the wal-index was asked for, which seldom takes a list, and where
+// the database was.
+constinit std::array<std::atomic<std::int64_t>, 2> g_look_ns{500'000, 15'000'000};
+
+std::atomic<std::int64_t>& LastLookNs(const Event& wanted) {
+  return g_look_ns.at(IsShm(wanted.resource) ? 0 : 1);
+}
 
 // Beside a wait of that length a look is nothing.
-bool IsLong(ledger::Ticks waited) {
+bool IsLong(const ledger::Refusal& refusal) {
   constexpr std::uint64_t kTimes = 50;
-  if (waited == 0) return false;
+  if (refusal.waited == 0) return false;
   const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
-  const auto look_ns = static_cast<std::uint64_t>(g_look_ns.load(std::memory_order_relaxed));
-  return timeline.DurationNs(waited) >= kTimes * look_ns;
+  const std::int64_t look_ns = LastLookNs(refusal.event).load(std::memory_order_relaxed);
+  return timeline.DurationNs(refusal.waited) >= kTimes * static_cast<std::uint64_t>(look_ns);
+}
+
+// Whether somebody may share what was asked for, and so be in the way unnamed.
+bool MaySomebodyShare(const Event& wanted, const Database& database) {
+  if (wanted.to == LockMode::kShared) return false;  // refused by exclusive locks alone
+  if (wanted.resource == Resource::kDatabase) return wanted.to == LockMode::kExclusive;
+  for (int i = 0; i < wanted.count; ++i) {
+    if ((database.shm_shared >> (ShmOffset(wanted.resource) + i) & 1) != 0) return true;
+  }
+  return false;
+}
+
+// Whether what the kernel tells when it is asked is all there is to be told. Of a writer that holds
+// PENDING also the readers are, for whom it waits.
+bool IsAll(const Event& wanted, const Database& database, const Explanation& found) {
+  if (database.kernel_word != KernelWord::kAsked) return true;
+  return !MaySomebodyShare(wanted, database) && found.reason != Reason::kPendingWriter;
+}
+
+// What there is to say of it: points into the look.
+struct Finding {
+  Look look;
+  Explanation explanation;
+};
+
+Finding Find(const ledger::Refusal& refusal, Pains pains) {
+  const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
+                               .wanted = refusal.event,
+                               .upgrade = refusal.upgrade};
+  Look look = Look::At({refusal.path}, pains);
+  const Database& database = look.databases().front();
+  Explanation explanation = ExplainRefusal(look, database, CollectLocks(look, database), request);
+  return {std::move(look), std::move(explanation)};
 }
 
 // False where that tells less than what is known of the wait.
 bool Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
-  const Look look = Look::At({refusal.path}, Patience::kNone);
-  const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
-                               .wanted = refusal.event,
-                               .upgrade = refusal.upgrade};
-  const Database& database = look.databases().front();
-  const Explanation found = ExplainRefusal(look, database, CollectLocks(look, database), request);
+  const bool takes_list = refusal.event.resource == Resource::kDatabase &&
+                          refusal.event.to == LockMode::kExclusive;
+  Finding finding = Find(refusal, takes_list ? Pains::kOneMoment : Pains::kFew);
+  if (!IsAll(refusal.event, finding.look.databases().front(), finding.explanation)) {
+    finding = Find(refusal, Pains::kOneMoment);
+  }
+  const Explanation& found = finding.explanation;
   if (refusal.waited != 0 && found.blockers.empty()) return false;
   cause.reason = found.reason;
   cause.explanation = found.Text();
@@ -94,7 +137,7 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
   const KeepErrno keep_errno;
   const std::int64_t begun = NowNs();
   if (refusal.path == nullptr) return false;
-  if (!g_share.IsLeft(begun) && !IsLong(refusal.waited)) return false;
+  if (!g_share.IsLeft(begun) && !IsLong(refusal)) return false;
   bool found = false;
   try {
     found = Explain(refusal, cause);
@@ -103,7 +146,7 @@ bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) 
   }
   const std::int64_t ended = NowNs();
   g_share.Use(begun, ended);
-  g_look_ns.store(ended - begun, std::memory_order_relaxed);
+  LastLookNs(refusal.event).store(ended - begun, std::memory_order_relaxed);
   return found;
 }
 

@@ -70,6 +70,10 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited
   if (explainer(refusal, cause)) connection_->WaitExplained(cause);
 }
 
+void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
+  WriteLockOfStaleSnapshot(now, Context());
+}
+
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) noexcept {
   is_stale_ = true;
   if (vfs_->for_barriers()) return;

@@ -73,7 +73,7 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
   if (offset == kWriteOffset && IsStale()) [[unlikely]]
-    WriteLockOfStaleSnapshot(now, Context());
+    WriteLockOfStaleSnapshot(now);
   return SQLITE_OK;
 }
 

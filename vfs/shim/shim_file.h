@@ -108,6 +108,7 @@ class ShimFile {
   const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
   void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks waited) noexcept;
+  [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
                                               const ledger::CallContext& context) noexcept;
   bool IsStale() const noexcept;

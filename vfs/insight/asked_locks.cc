@@ -1,0 +1,131 @@
+#include "insight/asked_locks.h"
+
+#include <utility>
+
+namespace lockscope::insight {
+namespace {
+
+constexpr int kOpenOffset = kShmLockCount;  // byte 128, as an offset
+
+ByteRange ShmByte(int offset) { return ProtocolBytes(ShmResource(offset), LockMode::kShared); }
+
+std::optional<int> DatabaseDescriptor(const Database& database,
+                                      const kernel::OpenFiles& open_files) {
+  const auto fd = kernel::ReadableDescriptor(database.path, database.id, open_files);
+  return fd.ok() ? std::optional(fd.value()) : std::nullopt;
+}
+
+std::optional<int> ShmDescriptor(const Database& database, const kernel::OpenFiles& open_files) {
+  if (!database.shm.known()) return std::nullopt;
+  const auto fd = kernel::ReadableDescriptor(database.path + "-shm", database.shm, open_files);
+  return fd.ok() ? std::optional(fd.value()) : std::nullopt;
+}
+
+// Whether somebody outside our pid namespace holds what refuses such a lock on these bytes.
+bool HeldOutside(int fd, bool write, const ByteRange& bytes) {
+  const auto conflict = kernel::ProbeLock(fd, write, bytes.first, bytes.last);
+  return conflict && conflict->pid == 0;
+}
+
+class Asking {
+ public:
+  Asking(std::optional<int> database_fd, std::optional<int> shm_fd, std::int64_t own_pid)
+      : database_fd_(database_fd), shm_fd_(shm_fd), own_pid_(own_pid) {}
+
+  ExclusiveLocks Once() const {
+    ExclusiveLocks locks;
+    if (database_fd_) AskDatabase(*database_fd_, locks);
+    for (int offset = 0; shm_fd_ && offset < kShmLockCount; ++offset) {
+      AskShm(*shm_fd_, offset, locks);
+    }
+    return locks;
+  }
+
+ private:
+  // Null for nobody, for this process, and for locks of open file descriptions, which are no
+  // SQLite's.
+  KernelHolder* HolderOf(const std::optional<kernel::Conflict>& conflict,
+                         ExclusiveLocks& locks) const {
+    if (!conflict || !conflict->write || conflict->pid < 0 || conflict->pid == own_pid_) {
+      return nullptr;
+    }
+    const std::optional<std::int64_t> pid =
+        conflict->pid != 0 ? std::optional(conflict->pid) : std::nullopt;
+    KernelHolder& holder = locks.holders[pid];
+    holder.pid = pid;
+    return &holder;
+  }
+
+  // A read lock is refused by a write lock alone.
+  void AskDatabase(int fd, ExclusiveLocks& locks) const {
+    const auto ask = [&](const ByteRange& bytes) {
+      return HolderOf(kernel::ProbeLock(fd, false, bytes.first, bytes.last), locks);
+    };
+    if (KernelHolder* holder = ask(kReservedByte)) holder->reserved = true;
+    if (KernelHolder* holder = ask(kPendingByte)) holder->pending = true;
+    if (KernelHolder* holder = ask(kSharedRange)) holder->exclusive = holder->shared = true;
+  }
+
+  void AskShm(int fd, int offset, ExclusiveLocks& locks) const {
+    const ByteRange byte = ShmByte(offset);
+    const auto conflict = kernel::ProbeLock(fd, true, byte.first, byte.last);
+    if (conflict && !conflict->write) {
+      locks.shm_shared = static_cast<std::uint8_t>(locks.shm_shared | (1U << offset));
+    } else if (KernelHolder* holder = HolderOf(conflict, locks)) {
+      holder->shm.at(static_cast<std::size_t>(offset)) = LockMode::kExclusive;
+    }
+  }
+
+  const std::optional<int> database_fd_;
+  const std::optional<int> shm_fd_;
+  const std::int64_t own_pid_;
+};
+
+}  // namespace
+
+KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& open_files) {
+  KernelHolder outside;
+  if (const auto fd = DatabaseDescriptor(database, open_files)) {
+    outside.pending = HeldOutside(*fd, false, kPendingByte);
+    outside.reserved = HeldOutside(*fd, false, kReservedByte);
+    outside.exclusive = HeldOutside(*fd, false, kSharedRange);
+    outside.shared = outside.exclusive || HeldOutside(*fd, true, kSharedRange);
+  }
+  const auto fd = ShmDescriptor(database, open_files);
+  for (int offset = 0; fd && offset <= kOpenOffset; ++offset) {
+    LockMode& mode = outside.shm.at(static_cast<std::size_t>(offset));
+    if (HeldOutside(*fd, false, ShmByte(offset))) {
+      mode = LockMode::kExclusive;
+    } else if (HeldOutside(*fd, true, ShmByte(offset))) {
+      mode = LockMode::kShared;
+    }
+  }
+  return outside;
+}
+
+// A writer that has PENDING by now may have had no RESERVED when that was asked for, which is how a
+// recovery looks: what is found twice in a row was there together.
+std::optional<ExclusiveLocks> AskForExclusive(const Database& database,
+                                              const kernel::OpenFiles& open_files,
+                                              std::int64_t own_pid) {
+  if (!database.id.known()) return std::nullopt;
+  const auto database_fd = DatabaseDescriptor(database, open_files);
+  const auto shm_fd = ShmDescriptor(database, open_files);
+  if (!database_fd || (database.shm.known() && !shm_fd)) return std::nullopt;
+  const Asking asking(database_fd, shm_fd, own_pid);
+  constexpr int kTries = 4;
+  ExclusiveLocks before = asking.Once();
+  for (int i = 1; i < kTries; ++i) {
+    ExclusiveLocks now = asking.Once();
+    if (now == before) {
+      // A borrowed descriptor may be closed by its owner at any time, and be of another file then.
+      const bool same = kernel::IsFile(*database_fd, database.id) &&
+                        (!shm_fd || kernel::IsFile(*shm_fd, database.shm));
+      return same ? std::optional(std::move(now)) : std::nullopt;
+    }
+    before = std::move(now);
+  }
+  return std::nullopt;
+}
+
+}  // namespace lockscope::insight
