@@ -116,8 +116,8 @@ struct Database {
   // Of other processes, as the kernel told, by pid; null for all that are outside our namespace.
   std::map<std::optional<std::int64_t>, KernelHolder> everything_held;
   std::optional<KernelWord> kernel_word;  // null: it did not tell
-  // Where it was asked: the wal-index's locks that somebody shares, a bit each by xShmLock's offset;
-  // not who.
+  // Where it was asked: the wal-index's locks that somebody shares, a bit each by xShmLock's
+  // offset; not who.
   std::uint8_t shm_shared = 0;
 
  private:

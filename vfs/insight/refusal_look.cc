@@ -15,6 +15,8 @@
 namespace lockscope::insight {
 namespace {
 
+using ledger::Looked;
+
 std::int64_t NowNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -31,8 +33,7 @@ class Share {
   bool IsLeft(std::int64_t now) const {
     return used_until_ns_.load(std::memory_order_relaxed) <= now;
   }
-  void Use(std::int64_t begun, std::int64_t ended) {
-    const std::int64_t took_ns = ended - begun;
+  void Use(std::int64_t begun, std::int64_t took_ns) {
     const std::int64_t ahead_ns = parts_ * std::min(burst_looks_ * took_ns, burst_ns_);
     std::int64_t used = used_until_ns_.load(std::memory_order_relaxed);
     std::int64_t wanted = 0;
@@ -48,14 +49,23 @@ class Share {
   std::atomic<std::int64_t> used_until_ns_{0};
 };
 
-constinit Share g_share(500, 8, 5'000'000);
+constinit Share g_share(500, 4, 5'000'000);
 
-// What the last look took: where the wal-index was asked for, which seldom takes a list, and where
+// A thread that was stopped in the middle of a look did not look for longer than that.
+constexpr std::int64_t kLongestCharged = 20'000'000;
+
+// What the last looks took: where the wal-index was asked for, which seldom takes a list, and where
 // the database was.
 constinit std::array<std::atomic<std::int64_t>, 2> g_look_ns{500'000, 15'000'000};
 
-std::atomic<std::int64_t>& LastLookNs(const Event& wanted) {
+std::atomic<std::int64_t>& LookNs(const Event& wanted) {
   return g_look_ns.at(IsShm(wanted.resource) ? 0 : 1);
+}
+
+void Remember(const Event& wanted, std::int64_t took_ns) {
+  std::atomic<std::int64_t>& look_ns = LookNs(wanted);
+  look_ns.store((3 * look_ns.load(std::memory_order_relaxed) + took_ns) / 4,
+                std::memory_order_relaxed);
 }
 
 // Beside a wait of that length a look is nothing.
@@ -63,7 +73,7 @@ bool IsLong(const ledger::Refusal& refusal) {
   constexpr std::uint64_t kTimes = 50;
   if (refusal.waited == 0) return false;
   const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
-  const std::int64_t look_ns = LastLookNs(refusal.event).load(std::memory_order_relaxed);
+  const std::int64_t look_ns = LookNs(refusal.event).load(std::memory_order_relaxed);
   return timeline.DurationNs(refusal.waited) >= kTimes * static_cast<std::uint64_t>(look_ns);
 }
 
@@ -100,8 +110,7 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
   return {std::move(look), std::move(explanation)};
 }
 
-// False where that tells less than what is known of the wait.
-bool Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
+Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const bool takes_list = refusal.event.resource == Resource::kDatabase &&
                           refusal.event.to == LockMode::kExclusive;
   Finding finding = Find(refusal, takes_list ? Pains::kOneMoment : Pains::kFew);
@@ -109,15 +118,15 @@ bool Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
     finding = Find(refusal, Pains::kOneMoment);
   }
   const Explanation& found = finding.explanation;
-  if (refusal.waited != 0 && found.blockers.empty()) return false;
+  if (refusal.waited != 0 && found.blockers.empty()) return Looked::kInVain;
   cause.reason = found.reason;
   cause.explanation = found.Text();
-  if (found.blockers.size() != 1) return true;  // several are named in the explanation
+  if (found.blockers.size() != 1) return Looked::kFound;  // several are named in the explanation
   const LockFacts& blocker = found.blockers.front();
   cause.blocker_pid = blocker.pid;
   if (blocker.view != nullptr) cause.blocker_connection = blocker.view->info.id;
   if (blocker.sql) cause.blocker_sql = *blocker.sql;
-  return true;
+  return Looked::kFound;
 }
 
 class KeepErrno {
@@ -133,21 +142,21 @@ class KeepErrno {
 
 }  // namespace
 
-bool LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
+Looked LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
   const KeepErrno keep_errno;
   const std::int64_t begun = NowNs();
-  if (refusal.path == nullptr) return false;
-  if (!g_share.IsLeft(begun) && !IsLong(refusal)) return false;
-  bool found = false;
+  if (refusal.path == nullptr) return Looked::kNot;
+  if (!g_share.IsLeft(begun) && !IsLong(refusal)) return Looked::kNot;
+  Looked looked = Looked::kInVain;
   try {
-    found = Explain(refusal, cause);
+    looked = Explain(refusal, cause);
   } catch (const std::exception&) {
     // Not even memory: the reason stays unknown.
   }
-  const std::int64_t ended = NowNs();
-  g_share.Use(begun, ended);
-  LastLookNs(refusal.event).store(ended - begun, std::memory_order_relaxed);
-  return found;
+  const std::int64_t took_ns = std::min(NowNs() - begun, kLongestCharged);
+  g_share.Use(begun, took_ns);
+  Remember(refusal.event, took_ns);
+  return looked;
 }
 
 }  // namespace lockscope::insight

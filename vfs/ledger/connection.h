@@ -216,9 +216,10 @@ class Connection {
   void WaitUpgrades(Upgrade upgrade) noexcept;
   // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
   void RefusalSwallowed() noexcept;
-  // Whether the wait that goes on lasts, and its cause has not been found yet: it is asked for
-  // again.
-  bool WaitNeedsCause() const noexcept;
+  // Whether the cause of the wait that goes on has not been found yet, and it is time to ask again:
+  // it has lasted twice as long as when that was done last.
+  bool WaitNeedsCause(Ticks now) const noexcept;
+  void WaitLookedInto(Ticks now) noexcept { looked_after_ = now - WaitBegan(); }
   // Of the wait that goes on; REQUIRES: one does.
   Ticks WaitBegan() const noexcept;
   void WaitExplained(const RefusalCause& cause) noexcept;
@@ -352,6 +353,7 @@ class Connection {
   std::uint64_t written_statement_ = 0;  // that let the write lock go last
   Ticks wrote_until_ = 0;                // more than SHARED was held until then
   bool waiting_is_noted_ = false;        // the newest wait note is of the refusal that is known
+  Ticks looked_after_ = 0;               // how long that wait had lasted when it was looked into
   std::atomic<std::uint64_t> id_{0};
   std::atomic<ConnectionRecord*> record_;
 

@@ -98,6 +98,7 @@ void Connection::NoteWait(const Event& wanted, Ticks now) noexcept {
   note.explanation.bytes.Store(0);
   CopyWantSql(note);
   waiting_is_noted_ = true;
+  looked_after_ = 0;
 }
 
 // What was refused has taken the place of what is waited for. A writer that tries again asks for a
@@ -125,13 +126,12 @@ void Connection::CopyWantSql(WaitNoteLayout<Word>& note) noexcept {
   note.sql.bytes.Store(kept);
 }
 
-// At the 4th refusal, which SQLite's own handler makes after 8 ms, and rarely after that.
-bool Connection::WaitNeedsCause() const noexcept {
+bool Connection::WaitNeedsCause(Ticks now) const noexcept {
   if (!waiting_is_noted_) return false;
   const WaitNoteLayout<Word>& note = Newest(record().waits);
-  const std::uint64_t refusals = note.refusals.Own();
-  const bool now = refusals >= 4 && (refusals & (refusals - 1)) == 0;
-  return now && note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown);
+  const Ticks began = note.began.Own();
+  return note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown) && now > began &&
+         now - began >= 2 * looked_after_;
 }
 
 Ticks Connection::WaitBegan() const noexcept { return Newest(record().waits).began.Own(); }

@@ -21,9 +21,15 @@ struct Refusal {
   Ticks waited = 0;  // since the first of its wait; 0: it is the first
 };
 
-// Finds out who is in the way, bounded in time. False where it did not look. Called by the thread
-// that was refused, inside a call of SQLite; no mutex is held.
-using RefusalExplainer = bool (*)(const Refusal& refusal, RefusalCause& cause) noexcept;
+enum class Looked : std::uint8_t {
+  kNot,     // there were too many looks lately
+  kInVain,  // it tells less than what is known of the wait
+  kFound,
+};
+
+// Finds out who is in the way, bounded in time. Called by the thread that was refused, inside a
+// call of SQLite; no mutex is held.
+using RefusalExplainer = Looked (*)(const Refusal& refusal, RefusalCause& cause) noexcept;
 void SetRefusalExplainer(RefusalExplainer explainer) noexcept;
 RefusalExplainer CurrentRefusalExplainer() noexcept;
 

@@ -22,10 +22,10 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
     return;
   }
   const bool begins = connection_->WaitBegins(now);
-  if (!begins && !connection_->WaitNeedsCause()) return;
+  if (!begins && !connection_->WaitNeedsCause(now)) return;
   const ledger::Upgrade upgrade = UpgradeOf(*refused, context);
   if (begins && upgrade != ledger::Upgrade::kNone) connection_->WaitUpgrades(upgrade);
-  Explain(*refused, upgrade, begins ? 0 : now - connection_->WaitBegan());
+  Explain(*refused, upgrade, now);
 }
 
 // Null: not known.
@@ -57,7 +57,7 @@ ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
   return by_itself ? Upgrade::kInStatement : Upgrade::kBesideStatement;
 }
 
-void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited) noexcept {
+void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks now) noexcept {
   const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;
@@ -66,8 +66,10 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks waited
                                 .event = event,
                                 .held = connection_->held(),
                                 .upgrade = upgrade,
-                                .waited = waited};
-  if (explainer(refusal, cause)) connection_->WaitExplained(cause);
+                                .waited = now - connection_->WaitBegan()};
+  const ledger::Looked looked = explainer(refusal, cause);
+  if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);
+  if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(now);
 }
 
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {

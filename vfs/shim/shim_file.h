@@ -107,7 +107,7 @@ class ShimFile {
   void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
   const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
-  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks waited) noexcept;
+  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks now) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
                                               const ledger::CallContext& context) noexcept;

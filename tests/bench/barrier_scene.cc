@@ -1,0 +1,87 @@
+#include "bench/barrier_scene.h"
+
+#include <lockscope.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <new>
+#include <nlohmann/json.hpp>
+
+#include "torture/run.h"
+
+namespace lockscope::bench {
+
+using nlohmann::json;
+using torture::Child;
+using torture::Sql;
+
+Scene::Scene(const Load& load, int seed)
+    : setting_{.files = {.a = folder_ / "a.db", .b = folder_ / "b.db", .accounts = 1000},
+               .wal = true,
+               .seed = static_cast<unsigned>(seed),
+               .steady = load.steady} {
+  Child("maker", [this] { torture::CreateBank(setting_.files, "wal"); }).Join();
+  for (int i = 0; i < torture::kWriters; ++i) {
+    roles_.emplace_back("writer", [this, i] { torture::RunWriter(setting_, state(), i); });
+  }
+  if (load.others) {
+    roles_.emplace_back("checkpointer", [this] { torture::RunCheckpointer(setting_, state()); });
+    for (int i = 0; i < torture::kReaders; ++i) {
+      roles_.emplace_back("reader", [this, i] { torture::RunReader(setting_, state(), i); });
+    }
+  }
+  constexpr useconds_t kWarmUpUs = 300'000;
+  usleep(kWarmUpUs);
+  if (lockscope_register("unix", "lockscope", 0) != SQLITE_OK) throw std::bad_alloc();
+  db_ = std::make_unique<Sql>(setting_.files.a);
+  db_->RetryEveryMillisecond(20000);
+  torture::Prepared(db_->get(), "attach ?1 as other").Bind(1, setting_.files.b).Run();
+  lockscope_init(db_->get());
+  looker_ = std::make_unique<Sql>(":memory:");
+  lockscope_init(looker_->get());
+}
+
+Scene::~Scene() {
+  state().stop = true;
+  for (Child& role : roles_) role.Join();
+}
+
+std::string Scene::Acquire(const BarrierCase& of) {
+  torture::Prepared acquire(db_->get(), "select lockscope_barrier(?1, 60000, ?2)");
+  return acquire.Bind(1, std::string(of.kind)).Bind(2, std::string(of.schemas)).Text();
+}
+
+void Scene::Release(const std::string& token) {
+  torture::Prepared(db_->get(), "select lockscope_barrier_release(?1)").Bind(1, token).Int();
+}
+
+std::int64_t Scene::Commits() {
+  std::int64_t commits = 0;
+  for (const auto& writer : state().writers) commits += writer.commits.load();
+  return commits;
+}
+
+std::vector<double> Scene::WriteLocksHeldMs() {
+  std::vector<double> held_ms;
+  const std::int64_t seen = newest_connection_;
+  for (const std::string& path : {setting_.files.a, setting_.files.b}) {
+    torture::Prepared events(looker_->get(), "select lockscope_json('events', ?1)");
+    std::map<std::int64_t, std::int64_t> locked_ns;  // by connection
+    for (const json& event : json::parse(events.Bind(1, path).Text())) {
+      const std::int64_t connection = event["connection"];
+      newest_connection_ = std::max(newest_connection_, connection);
+      if (connection <= seen || event["resource"] != "wal-write") continue;
+      const std::int64_t ns = event["monotonic_ns"];
+      if (event["operation"] == "shm-lock" && event["result"] == "SQLITE_OK") {
+        locked_ns[connection] = ns;
+      } else if (event["operation"] == "shm-unlock" && locked_ns.contains(connection)) {
+        held_ms.push_back(static_cast<double>(ns - locked_ns[connection]) / kNsPerMs);
+        locked_ns.erase(connection);
+      }
+    }
+  }
+  return held_ms;
+}
+
+}  // namespace lockscope::bench
