@@ -3,10 +3,11 @@
 #include <time.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <exception>
+#include <optional>
+#include <utility>
 
 #include "insight/look.h"
 #include "insight/reasons.h"
@@ -49,32 +50,47 @@ class Share {
   std::atomic<std::int64_t> used_until_ns_{0};
 };
 
-constinit Share g_share(500, 4, 5'000'000);
+// Of one kind of look.
+struct Budget {
+  Share share;
+  std::atomic<std::int64_t> look_ns;  // what the last ones took
+};
 
-// A thread that was stopped in the middle of a look did not look for longer than that.
-constexpr std::int64_t kLongestCharged = 20'000'000;
-
-// What the last looks took: where the wal-index was asked for, which seldom takes a list, and where
-// the database was.
-constinit std::array<std::atomic<std::int64_t>, 2> g_look_ns{500'000, 15'000'000};
-
-std::atomic<std::int64_t>& LookNs(const Event& wanted) {
-  return g_look_ns.at(IsShm(wanted.resource) ? 0 : 1);
-}
-
-void Remember(const Event& wanted, std::int64_t took_ns) {
-  std::atomic<std::int64_t>& look_ns = LookNs(wanted);
-  look_ns.store((3 * look_ns.load(std::memory_order_relaxed) + took_ns) / 4,
-                std::memory_order_relaxed);
-}
+// Looks that ask for the locks, and such as list them all, which keep others waiting too.
+constinit Budget g_asking{Share(500, 4, 5'000'000), 500'000};
+constinit Budget g_listing{Share(100, 4, 5'000'000), 15'000'000};
 
 // Beside a wait of that length a look is nothing.
-bool IsLong(const ledger::Refusal& refusal) {
+bool IsLong(ledger::Ticks waited, const Budget& budget) {
   constexpr std::uint64_t kTimes = 50;
-  if (refusal.waited == 0) return false;
+  if (waited == 0) return false;
   const ledger::Timeline timeline(ledger::ProcessAnchor(), ledger::ClockAnchor::Take());
-  const std::int64_t look_ns = LookNs(refusal.event).load(std::memory_order_relaxed);
-  return timeline.DurationNs(refusal.waited) >= kTimes * static_cast<std::uint64_t>(look_ns);
+  const std::int64_t look_ns = budget.look_ns.load(std::memory_order_relaxed);
+  return timeline.DurationNs(waited) >= kTimes * static_cast<std::uint64_t>(look_ns);
+}
+
+// What one look takes, from the time when it is there.
+class Charge {
+ public:
+  explicit Charge(Budget& budget) : budget_(budget), begun_(NowNs()) {}
+  ~Charge() {
+    // A thread that was stopped in the middle of a look did not look for longer than that.
+    constexpr std::int64_t kMostNs = 20'000'000;
+    const std::int64_t took_ns = std::min(NowNs() - begun_, kMostNs);
+    budget_.share.Use(begun_, took_ns);
+    const std::int64_t before = budget_.look_ns.load(std::memory_order_relaxed);
+    budget_.look_ns.store((3 * before + took_ns) / 4, std::memory_order_relaxed);
+  }
+  Charge(const Charge&) = delete;
+  Charge& operator=(const Charge&) = delete;
+
+ private:
+  Budget& budget_;
+  const std::int64_t begun_;
+};
+
+bool MayLook(const ledger::Refusal& refusal, const Budget& budget) {
+  return budget.share.IsLeft(NowNs()) || IsLong(refusal.waited, budget);
 }
 
 // Whether somebody may share what was asked for, and so be in the way unnamed.
@@ -87,13 +103,6 @@ bool MaySomebodyShare(const Event& wanted, const Database& database) {
   return false;
 }
 
-// Whether what the kernel tells when it is asked is all there is to be told. Of a writer that holds
-// PENDING also the readers are, for whom it waits.
-bool IsAll(const Event& wanted, const Database& database, const Explanation& found) {
-  if (database.kernel_word != KernelWord::kAsked) return true;
-  return !MaySomebodyShare(wanted, database) && found.reason != Reason::kPendingWriter;
-}
-
 // What there is to say of it: points into the look.
 struct Finding {
   Look look;
@@ -101,6 +110,7 @@ struct Finding {
 };
 
 Finding Find(const ledger::Refusal& refusal, Pains pains) {
+  const Charge charge(pains == Pains::kFew ? g_asking : g_listing);
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
                                .wanted = refusal.event,
                                .upgrade = refusal.upgrade};
@@ -110,14 +120,29 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
   return {std::move(look), std::move(explanation)};
 }
 
-Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
-  const bool takes_list = refusal.event.resource == Resource::kDatabase &&
-                          refusal.event.to == LockMode::kExclusive;
-  Finding finding = Find(refusal, takes_list ? Pains::kOneMoment : Pains::kFew);
-  if (!IsAll(refusal.event, finding.look.databases().front(), finding.explanation)) {
-    finding = Find(refusal, Pains::kOneMoment);
+// Null where that would take too much.
+std::optional<Finding> Find(const ledger::Refusal& refusal) {
+  const bool takes_list =
+      refusal.event.resource == Resource::kDatabase && refusal.event.to == LockMode::kExclusive;
+  if (!takes_list) {
+    if (!MayLook(refusal, g_asking)) return std::nullopt;
+    Finding asked = Find(refusal, Pains::kFew);
+    const Database& database = asked.look.databases().front();
+    if (database.kernel_word == KernelWord::kListed) return asked;
+    if (!MaySomebodyShare(refusal.event, database)) {
+      // Of a writer that holds PENDING also the readers are to be told, for whom it waits.
+      const bool is_all = asked.explanation.reason != Reason::kPendingWriter;
+      if (is_all || !MayLook(refusal, g_listing)) return asked;
+    }
   }
-  const Explanation& found = finding.explanation;
+  if (!MayLook(refusal, g_listing)) return std::nullopt;
+  return Find(refusal, Pains::kOneMoment);
+}
+
+Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
+  const std::optional<Finding> finding = Find(refusal);
+  if (!finding) return Looked::kNot;
+  const Explanation& found = finding->explanation;
   if (refusal.waited != 0 && found.blockers.empty()) return Looked::kInVain;
   cause.reason = found.reason;
   cause.explanation = found.Text();
@@ -144,19 +169,12 @@ class KeepErrno {
 
 Looked LookAtRefusal(const ledger::Refusal& refusal, ledger::RefusalCause& cause) noexcept {
   const KeepErrno keep_errno;
-  const std::int64_t begun = NowNs();
   if (refusal.path == nullptr) return Looked::kNot;
-  if (!g_share.IsLeft(begun) && !IsLong(refusal)) return Looked::kNot;
-  Looked looked = Looked::kInVain;
   try {
-    looked = Explain(refusal, cause);
+    return Explain(refusal, cause);
   } catch (const std::exception&) {
-    // Not even memory: the reason stays unknown.
+    return Looked::kInVain;  // not even memory: the reason stays unknown
   }
-  const std::int64_t took_ns = std::min(NowNs() - begun, kLongestCharged);
-  g_share.Use(begun, took_ns);
-  Remember(refusal.event, took_ns);
-  return looked;
 }
 
 }  // namespace lockscope::insight

@@ -3,8 +3,9 @@
 // Bounded: a look is made once a wait, in one moment; again only while the reason is unknown, and
 // when the wait has lasted twice as long as at the last one. Where refusals are many most of the
 // waits are over at once and interest nobody: looks take a five hundredth of the process's time at
-// most, but for a burst of four, and of 5 ms. Beyond that a wait that has lasted fifty times as
-// long as looks took lately is looked into all the same, when it is refused next.
+// most, those that have to list all locks a hundredth, but for a burst of four, and of 5 ms. Beyond
+// that a wait that has lasted fifty times as long as such looks took lately is looked into all the
+// same, when it is refused next.
 #pragma once
 
 #include "ledger/refusal.h"
