@@ -31,7 +31,8 @@ void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
 // Null: not known.
 const char* ShimFile::OwnSchema() const noexcept {
   if (db_ == nullptr || *db_ == nullptr) return nullptr;
-  if (installed_tracker_ && current_tracker_->Follows(*db_)) return "main";
+  const StatementTracker* const tracker = CurrentTracker();
+  if (installed_tracker_ && tracker != nullptr && tracker->Follows(*db_)) return "main";
   if (sqlite3_libversion_number() < kDbNameSqliteVersion) return nullptr;
   for (int i = 0;; ++i) {
     const char* const schema = sqlite3_db_name(*db_, i);

@@ -177,10 +177,11 @@ void ShimFile::WalRecoveryBegins() noexcept try {
   ledger::Connection::RecoveryStart start{.kind = RecoveryKind::kWal,
                                           .pages_total = ledger::kPagesUnknown,
                                           .pages_done = ledger::kPagesUnknown};
-  // Only the main database's file has installed a tracker; with a shared cache another connection
-  // may use it now, whose main database is another one.
-  const bool is_main = installed_tracker_ && current_tracker_ != nullptr && db_ != nullptr &&
-                       *db_ != nullptr && current_tracker_->Follows(*db_);
+  // Only the main database's file has installed a tracker; where another connection has joined it,
+  // whose main database may be another one, it has none any more.
+  const StatementTracker* const tracker = CurrentTracker();
+  const bool is_main = installed_tracker_ && tracker != nullptr && db_ != nullptr &&
+                       *db_ != nullptr && tracker->Follows(*db_);
   sqlite3_file* wal = is_main ? WalOfMain(*db_, &base_) : nullptr;
   // The VFS below may keep it elsewhere than in a file of that name.
   const auto facts = kernel::StatPath(std::string(path_) + "-wal");

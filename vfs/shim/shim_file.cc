@@ -57,7 +57,7 @@ inline bool ShimFile::IsPlainShmLock(int offset, int count) const noexcept {
 // The usual case: in autocommit, as at the call before, and by a statement with the text that the
 // connection shows already. Where there is a tracker, its connection is known too.
 inline bool ShimFile::LocksAsBefore(int offset) const noexcept {
-  const StatementTracker* const tracker = current_tracker_;
+  const StatementTracker* const tracker = CurrentTracker();
   const auto shown = offset < kShmReadOffset ? ledger::SqlSlot::kWrite : ledger::SqlSlot::kRead;
   return tracker != nullptr && tracker->running_text() == connection_->recorded_text(shown) &&
          tracker->Follows(*db_) && connection_->InAutocommit() && sqlite3_get_autocommit(*db_) != 0;
@@ -88,13 +88,12 @@ inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
     return RecordShmLock(offset, 1, flags, result, 0, now);
   }
-  if (offset == kWriteOffset && current_tracker_ != nullptr) {
-    connection_->WroteIn(current_tracker_->statement_number());
+  StatementTracker* const tracker = CurrentTracker();
+  if (offset == kWriteOffset && tracker != nullptr) {
+    connection_->WroteIn(tracker->statement_number());
   }
   const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
-  if (idle && ModeOf(flags) == LockMode::kShared && current_tracker_ != nullptr) {
-    current_tracker_->Finished();
-  }
+  if (idle && ModeOf(flags) == LockMode::kShared && tracker != nullptr) tracker->Finished();
   return SQLITE_OK;
 }
 
@@ -253,8 +252,10 @@ void ShimFile::Opened(const char* path, bool read_only, bool immutable) {
 }
 
 int ShimFile::Close() noexcept {
-  sqlite3* db = db_ != nullptr ? *db_ : nullptr;
-  if (installed_tracker_) StatementTracker::MainFileClosing(tracker_, db);
+  if (installed_tracker_) {
+    // Of a shared cache the connection at *db_ may be one that is gone.
+    StatementTracker::MainFileClosing(tracker_, joined_.load() ? nullptr : *db_);
+  }
   ExclusiveEnds();
   if (recovery_ != nullptr) RecoveryEnds(false);
   connection_->GiveUpWait();  // told of in the log by its connection's number, which goes next
@@ -268,8 +269,9 @@ int ShimFile::Close() noexcept {
 
 inline const ledger::StatementText* ShimFile::Statement(sqlite3* db) noexcept {
   if (!settings::CaptureSql(capture_sql_)) return nullptr;
-  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) [[likely]] {
-    if (const ledger::StatementText* text = current_tracker_->Current(db)) return text;
+  StatementTracker* const tracker = CurrentTracker();
+  if (tracker != nullptr && tracker->Follows(db)) [[likely]] {
+    if (const ledger::StatementText* text = tracker->Current(db)) return text;
   }
   return FindStatement(db);
 }
@@ -287,8 +289,9 @@ CallContext ShimFile::Context() noexcept {
   // done while the next statement is prepared. Then it is looked for.
   const bool may_be_over = (context.autocommit == Autocommit::kOff && !connection_->Idle()) ||
                            !connection_->EverLocked();
-  if (may_be_over && current_tracker_ != nullptr) [[unlikely]]
-    current_tracker_->Finished();
+  StatementTracker* const tracker = CurrentTracker();
+  if (may_be_over && tracker != nullptr) [[unlikely]]
+    tracker->Finished();
   if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
   return context;
 }
@@ -296,9 +299,10 @@ CallContext ShimFile::Context() noexcept {
 // Where the text is not asked for, the tracker is all the same: by what it does not find it learns
 // that it does not hear any more.
 CallContext ShimFile::RefusedContext() noexcept {
-  if (!settings::CaptureSql(capture_sql_) && current_tracker_ != nullptr && db_ != nullptr &&
-      *db_ != nullptr && current_tracker_->Follows(*db_)) {
-    current_tracker_->Current(*db_);
+  StatementTracker* const tracker = CurrentTracker();
+  if (!settings::CaptureSql(capture_sql_) && tracker != nullptr && db_ != nullptr &&
+      *db_ != nullptr && tracker->Follows(*db_)) {
+    tracker->Current(*db_);
   }
   return Context();
 }
@@ -308,14 +312,16 @@ inline CallContext ShimFile::ContextWithoutText() noexcept {
   sqlite3* db = db_ != nullptr ? *db_ : nullptr;
   if (db == nullptr) return context;
   context.autocommit = sqlite3_get_autocommit(db) != 0 ? Autocommit::kOn : Autocommit::kOff;
-  if (current_tracker_ != nullptr && current_tracker_->Follows(db)) {
-    context.statement_number = current_tracker_->statement_number();
+  const StatementTracker* const tracker = CurrentTracker();
+  if (tracker != nullptr && tracker->Follows(db)) {
+    context.statement_number = tracker->statement_number();
   }
   return context;
 }
 
 inline void ShimFile::AfterUnlock() noexcept {
-  if (current_tracker_ != nullptr && connection_->Idle()) current_tracker_->Finished();
+  StatementTracker* const tracker = CurrentTracker();
+  if (tracker != nullptr && connection_->Idle()) tracker->Finished();
 }
 
 // A call that is granted at once carries one time stamp: a second would cost as much again. A call

@@ -9,7 +9,8 @@
 // table below, with the same iVersion (but never above 3, the newest it knows) and the same empty
 // slots.
 //
-// Threads: SQLite lets one thread at a time call the methods of one file.
+// Threads: SQLite lets one thread at a time call the methods of one file, but for
+// SQLITE_FCNTL_PDB: a connection that joins a shared cache says it beside the others' calls.
 #pragma once
 
 #include <atomic>
@@ -85,6 +86,9 @@ class ShimFile {
   [[gnu::hot]] ledger::CallContext Context() noexcept;
   [[gnu::hot]] ledger::CallContext ContextWithoutText() noexcept;
   ledger::CallContext RefusedContext() noexcept;
+  StatementTracker* CurrentTracker() const noexcept {
+    return current_tracker_.load(std::memory_order_relaxed);
+  }
   const ledger::StatementText* Statement(sqlite3* db) noexcept;
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
   bool IsPlainShmLock(int offset, int count) const noexcept;
@@ -131,7 +135,9 @@ class ShimFile {
   sqlite3_file base_;  // the sqlite3_file that SQLite sees
   ledger::Connection* connection_;
   sqlite3** db_ = nullptr;  // where SQLite keeps the connection that uses the file now
-  StatementTracker* current_tracker_ = nullptr;  // tracker_'s
+  // tracker_'s; null from when the file was joined: another connection's thread may use it then,
+  // and the tracker's connection be gone.
+  std::atomic<StatementTracker*> current_tracker_{nullptr};
   const volatile std::uint8_t* wal_index_ = nullptr;
   bool capture_sql_;  // but for the word of the process
   bool installed_tracker_ = false;

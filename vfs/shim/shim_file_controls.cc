@@ -78,20 +78,20 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   // The file of one connection's main database may be attached by another then.
   if (db_ != nullptr) {
     joined_.store(true);
+    current_tracker_.store(nullptr, std::memory_order_relaxed);
+    if (installed_tracker_) StatementTracker::Joined(tracker_);
     connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+    return;
   }
-  if (argument == db_) return;
   db_ = static_cast<sqlite3**>(argument);
   try {
     const bool opening = *db_ != nullptr && sqlite3_next_stmt(*db_, nullptr) == nullptr;
     tracker_ = StatementTracker::For(*db_, opening);
-    current_tracker_ = tracker_.get();
+    current_tracker_.store(tracker_.get(), std::memory_order_relaxed);
     installed_tracker_ = opening && tracker_ != nullptr;
     if (opening) connection_->AskedLockingMode(ledger::LockingMode::kNormal);
   } catch (const std::bad_alloc&) {
-    tracker_.reset();
-    current_tracker_ = nullptr;
-    installed_tracker_ = false;
+    // Nothing is heard.
   }
 }
 

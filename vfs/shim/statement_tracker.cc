@@ -2,7 +2,6 @@
 
 #include <map>
 #include <mutex>
-#include <vector>
 
 #include "model/fork_safe_mutex.h"
 #include "settings/settings.h"
@@ -18,17 +17,23 @@ ForkSafeMutex& Mutex() {
 }
 
 // Guarded by Mutex(). A connection is in it while the main file through which it was opened is
-// open.
+// open, and its own.
 Trackers& ByConnection() {
   static Trackers* const trackers = new Trackers();
   return *trackers;
 }
 
-// Trackers that SQLite may still call: their main file was closed under a connection that lives on
-// (sqlite3_deserialize() does that). Guarded by Mutex(); never shortened.
-std::vector<std::shared_ptr<StatementTracker>>& Abandoned() {
-  static auto* const abandoned = new std::vector<std::shared_ptr<StatementTracker>>();
+// Trackers that SQLite may still call, for as long as nothing tells that their connection is gone:
+// their main file was closed under it (sqlite3_deserialize() does that), or is in a shared cache.
+// One for an address at the most, and only until that is a new connection's. Guarded by Mutex().
+Trackers& Abandoned() {
+  static Trackers* const abandoned = new Trackers();
   return *abandoned;
+}
+
+// Allocates nothing.
+void Abandon(Trackers::const_iterator tracker) {
+  Abandoned().insert(ByConnection().extract(tracker));
 }
 
 }  // namespace
@@ -45,21 +50,35 @@ std::shared_ptr<StatementTracker> StatementTracker::For(sqlite3* db, bool openin
     const std::lock_guard lock(Mutex());
     ByConnection()[db] = tracker;
   }
-  if (sqlite3_trace_v2(db, SQLITE_TRACE_STMT, OnTrace, tracker.get()) == SQLITE_OK) return tracker;
+  const bool traces = sqlite3_trace_v2(db, SQLITE_TRACE_STMT, OnTrace, tracker.get()) == SQLITE_OK;
   const std::lock_guard lock(Mutex());
-  ByConnection().erase(db);
-  return nullptr;
+  if (!traces) {
+    ByConnection().erase(db);
+    return nullptr;
+  }
+  // Of the connection that had this address before.
+  Abandoned().erase(db);
+  return tracker;
+}
+
+void StatementTracker::Joined(const std::shared_ptr<StatementTracker>& tracker) noexcept {
+  const std::lock_guard lock(Mutex());
+  const auto found = ByConnection().find(tracker->db_);
+  if (found != ByConnection().end() && found->second == tracker) Abandon(found);
 }
 
 void StatementTracker::MainFileClosing(const std::shared_ptr<StatementTracker>& tracker,
-                                       sqlite3* db) {
+                                       sqlite3* db) noexcept {
   // A connection closes its databases only when it has no statement left; then no trace can come.
-  const bool connection_closes = db == nullptr || sqlite3_next_stmt(db, nullptr) == nullptr;
+  const bool connection_closes = db == tracker->db_ && sqlite3_next_stmt(db, nullptr) == nullptr;
   const std::lock_guard lock(Mutex());
   const auto found = ByConnection().find(tracker->db_);
   if (found == ByConnection().end() || found->second != tracker) return;
-  if (!connection_closes) Abandoned().push_back(tracker);
-  ByConnection().erase(found);
+  if (connection_closes) {
+    ByConnection().erase(found);
+  } else {
+    Abandon(found);
+  }
 }
 
 int StatementTracker::OnTrace(unsigned, void* context, void* statement, void* text) {

@@ -8,7 +8,8 @@
 // only one that is busy.
 //
 // Threads: a tracker is used by whichever thread is inside a call of its connection, as SQLite
-// orders it.
+// orders it. In a shared cache other connections' threads come into the same file, without any
+// order towards the trace: from Joined() on that file uses its tracker no more.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,12 @@ class StatementTracker {
   // none: another VFS opened the main database.
   static std::shared_ptr<StatementTracker> For(sqlite3* db, bool opening);
 
-  // The file through which the tracker was installed is being closed.
-  static void MainFileClosing(const std::shared_ptr<StatementTracker>& tracker, sqlite3* db);
+  // Another connection has joined the file through which the tracker was installed. The tracker's
+  // own may close now without a word, and another one get its address: For() finds it no more.
+  static void Joined(const std::shared_ptr<StatementTracker>& tracker) noexcept;
+  // The file through which the tracker was installed is being closed, by `db`; null: not known.
+  static void MainFileClosing(const std::shared_ptr<StatementTracker>& tracker,
+                              sqlite3* db) noexcept;
 
   // The number of the running statement's text (StatementText::id), or kAsk: Current() must be
   // asked. Where it is the number of the text that was recorded last, nothing is to be copied.

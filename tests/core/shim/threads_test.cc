@@ -2,6 +2,7 @@
 //   all        eight threads open, read, write, checkpoint, look and close; nothing is lost, every
 //              lock is verified, and none of ours is told as somebody else's
 //   one        a connection that is used by one thread after another
+//   shared     a cache that a thread's connection shares with another's
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -108,6 +109,38 @@ TEST_P(ThreadsTest, AConnectionMayGoFromThreadToThread) {
   }
   EXPECT_EQ(db.Value("select count(*) from t"), "10");
   EXPECT_EQ(db.Value("select thread from lockscope_connections"), std::to_string(gettid()));
+}
+
+// ---- a shared cache ----
+
+class SharedCacheThreadsTest : public ::testing::Test {
+ protected:
+  SharedCacheThreadsTest() {
+    Db make(path_);
+    make.Exec("pragma journal_mode=wal; create table t(x)");
+  }
+
+  TempDir dir_;
+  std::string path_ = dir_ / "a.db";
+  std::string uri_ = "file:" + path_ + "?cache=shared";
+};
+
+// A statement that uses no database takes no mutex of the cache.
+TEST_F(SharedCacheThreadsTest, AnothersLocksComeBesideTheStatementsOfTheOneThatOpenedIt) {
+  Db opened(uri_);
+  Db joined(uri_);
+  std::atomic<bool> done{false};
+  std::thread other([&] {
+    for (int i = 0; i < 200; ++i) joined.Exec("insert into t values (1); select * from t limit 1");
+    done = true;
+  });
+  Statement nothing(opened, "select 1");
+  while (!done) {
+    EXPECT_EQ(nothing.Step(), SQLITE_ROW);
+    nothing.Reset();
+  }
+  other.join();
+  EXPECT_EQ(opened.Value("select count(*) from t"), "200");
 }
 
 }  // namespace
