@@ -77,7 +77,8 @@ void ShimFile::LearnConnection(void* argument) noexcept {
   if (checks_handles || argument == nullptr) return;
   // The file of one connection's main database may be attached by another then.
   if (db_ != nullptr) {
-    joined_.store(true);
+    // Both sides change the flag, in one order: the mode that stays is this one.
+    joined_.exchange(true);
     current_tracker_.store(nullptr, std::memory_order_relaxed);
     if (installed_tracker_) StatementTracker::Joined(tracker_);
     connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
@@ -107,7 +108,10 @@ bool ShimFile::AnswerPragma(char** arguments, int& result) noexcept {
       connection_->asked_locking_mode() != ledger::LockingMode::kUnknown) {
     connection_->AskedLockingMode(ParseLockingMode(value, connection_->asked_locking_mode()));
     // Another may have joined meanwhile, in a thread of its own.
-    if (joined_.load()) connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+    bool joined = false;
+    if (!joined_.compare_exchange_strong(joined, false)) {
+      connection_->AskedLockingMode(ledger::LockingMode::kUnknown);
+    }
     return false;
   }
   const PragmaHandler handler = CurrentPragmaHandler();
