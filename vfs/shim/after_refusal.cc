@@ -10,11 +10,12 @@ using ledger::Autocommit;
 using ledger::CallContext;
 using ledger::Ticks;
 
-void ShimFile::AfterRefusal(const CallContext& context, Ticks now) noexcept {
+// `db`: of the connection that was refused; null: not known.
+void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks now) noexcept {
   const auto refused = connection_->refused();
   // A barrier tells by itself what was in its way.
   if (!refused || vfs_->for_barriers()) return;
-  const Asking asking{.db = db_ != nullptr ? *db_ : nullptr,
+  const Asking asking{.db = db,
                       .is_heard = context.statement_number != 0,
                       .wrote = connection_->HasWrittenIn(context)};
   if (!IsBusy(*refused, connection_->held(), asking)) {
@@ -74,7 +75,7 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks now) n
 }
 
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {
-  WriteLockOfStaleSnapshot(now, Context());
+  WriteLockOfStaleSnapshot(now, Context(User()));
 }
 
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) noexcept {

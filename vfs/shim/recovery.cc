@@ -218,7 +218,7 @@ void ShimFile::WalRecoveryEnds() noexcept {
 void ShimFile::Begin(ledger::Connection::RecoveryStart start, sqlite3_file* counted,
                      CountedFile::What what) {
   recovery_ = std::make_unique<Recovery>(start.kind);
-  start.statement = Context().statement;
+  start.statement = Context(User()).statement;
   connection_->RecoveryBegan(start, ledger::Now());
   if (counted != nullptr) {
     recovery_->counted.Begin(counted, what, kPageBytesMin, connection_->recovery_pages());

@@ -253,8 +253,7 @@ void ShimFile::Opened(const char* path, bool read_only, bool immutable) {
 
 int ShimFile::Close() noexcept {
   if (installed_tracker_) {
-    // Of a shared cache the connection at *db_ may be one that is gone.
-    StatementTracker::MainFileClosing(tracker_, joined_.load() ? nullptr : *db_);
+    StatementTracker::MainFileClosing(tracker_, UserUnlessJoined());
   }
   ExclusiveEnds();
   if (recovery_ != nullptr) RecoveryEnds(false);
@@ -281,8 +280,8 @@ const ledger::StatementText* ShimFile::FindStatement(sqlite3* db) noexcept {
   return found_ != nullptr && StatementTracker::Find(db, *found_) ? found_.get() : nullptr;
 }
 
-CallContext ShimFile::Context() noexcept {
-  CallContext context = ContextWithoutText();
+CallContext ShimFile::Context(sqlite3* db) noexcept {
+  CallContext context = ContextWithoutText(db);
   // Inside a transaction locks outlive the statement that took them: the one heard last may be
   // over, and the application's own trace may have replaced ours since. It may also be over where
   // it took no lock at all, before the schema of a database is read for the first time, which is
@@ -292,24 +291,23 @@ CallContext ShimFile::Context() noexcept {
   StatementTracker* const tracker = CurrentTracker();
   if (may_be_over && tracker != nullptr) [[unlikely]]
     tracker->Finished();
-  if (db_ != nullptr && *db_ != nullptr) context.statement = Statement(*db_);
+  if (db != nullptr) context.statement = Statement(db);
   return context;
 }
 
 // Where the text is not asked for, the tracker is all the same: by what it does not find it learns
 // that it does not hear any more.
-CallContext ShimFile::RefusedContext() noexcept {
+CallContext ShimFile::RefusedContext(sqlite3* db) noexcept {
   StatementTracker* const tracker = CurrentTracker();
-  if (!settings::CaptureSql(capture_sql_) && tracker != nullptr && db_ != nullptr &&
-      *db_ != nullptr && tracker->Follows(*db_)) {
-    tracker->Current(*db_);
+  if (!settings::CaptureSql(capture_sql_) && tracker != nullptr && db != nullptr &&
+      tracker->Follows(db)) {
+    tracker->Current(db);
   }
-  return Context();
+  return Context(db);
 }
 
-inline CallContext ShimFile::ContextWithoutText() noexcept {
+inline CallContext ShimFile::ContextWithoutText(sqlite3* db) noexcept {
   CallContext context;
-  sqlite3* db = db_ != nullptr ? *db_ : nullptr;
   if (db == nullptr) return context;
   context.autocommit = sqlite3_get_autocommit(db) != 0 ? Autocommit::kOn : Autocommit::kOff;
   const StatementTracker* const tracker = CurrentTracker();
@@ -338,6 +336,12 @@ Ticks Since(Ticks begun, Ticks now) { return begun == 0 ? ledger::kNotMeasured :
 
 // ---- the database lock ----
 
+// A WAL connection asks for EXCLUSIVE when it closes; from RESERVED or PENDING on it is a commit.
+inline sqlite3* ShimFile::UserThatLocks(LockMode wanted, LockMode held) const noexcept {
+  const bool commits = held == LockMode::kReserved || held == LockMode::kPending;
+  return wanted == LockMode::kExclusive && !commits ? UserUnlessJoined() : User();
+}
+
 int ShimFile::Lock(int level) noexcept {
   const Connection::Calling calling(*connection_, {.count = 1});
   const Ticks begun = RetryBegins();
@@ -345,15 +349,16 @@ int ShimFile::Lock(int level) noexcept {
   const Ticks now = ledger::Now();
   const auto wanted = static_cast<LockMode>(level);
   const ledger::HeldBits before = connection_->held();
+  sqlite3* const db = UserThatLocks(wanted, before.database);
   if (result == SQLITE_OK) {
-    connection_->DatabaseLocked(wanted, now, Context());
+    connection_->DatabaseLocked(wanted, now, Context(db));
     if (wanted == LockMode::kExclusive) ExclusiveGranted(before);
     return SQLITE_OK;
   }
-  const CallContext context = RefusedContext();
+  const CallContext context = RefusedContext(db);
   connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, context);
   SleepsFor(*connection_);
-  AfterRefusal(context, now);
+  AfterRefusal(db, context, now);
   return result;
 }
 
@@ -371,7 +376,7 @@ int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
   if (connection_->held().database == LockMode::kNone && !vfs_->for_barriers()) {
     try {
       if (patience_ == nullptr) patience_ = std::make_unique<RecoveryPatience>(path_, read_only_);
-      connection_->ReviewWaits(ledger::Now(), ContextWithoutText());
+      connection_->ReviewWaits(ledger::Now(), ContextWithoutText(User()));
       const auto refused = connection_->refused();
       std::optional<SleepMark> sleeps;
       if (refused && refused->resource == Resource::kDatabase && refused->to == LockMode::kShared) {
@@ -379,7 +384,7 @@ int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
         sleeps.emplace();
       }
       while (true) {
-        patience_->Await(*vfs_->base(), ContextWithoutText().statement_number,
+        patience_->Await(*vfs_->base(), ContextWithoutText(User()).statement_number,
                          std::chrono::milliseconds(most_ms));
         const int result = lower()->pMethods->xLock(lower(), SQLITE_LOCK_SHARED);
         if ((result & 0xff) != SQLITE_BUSY || !patience_->MayRetry()) return result;
@@ -405,7 +410,8 @@ int ShimFile::Unlock(int level) noexcept {
   const Connection::Calling calling(*connection_, {.count = 1, .releasing = true});
   const int result = lower()->pMethods->xUnlock(lower(), level);
   const LockMode now_held = result == SQLITE_OK ? static_cast<LockMode>(level) : LevelBelow();
-  connection_->DatabaseUnlocked(now_held, result, ledger::Now(), ContextWithoutText());
+  connection_->DatabaseUnlocked(now_held, result, ledger::Now(),
+                                ContextWithoutText(UserUnlessJoined()));
   if (is_exclusive_ && now_held <= LockMode::kShared) [[unlikely]]
     ExclusiveEnds();
   AfterUnlock();
@@ -420,7 +426,7 @@ bool ShimFile::StepsBack() noexcept try {
           "a writer died in mid-transaction, and this connection may only read: it lets "
           "SHARED go for somebody who rolls that back. Waiting helps: set a busy "
           "timeout."};
-  const CallContext context = Context();
+  const CallContext context = Context(User());
   const Ticks now = ledger::Now();
   connection_->ReservedChecked(false, SQLITE_BUSY, now);
   // SQLite gives SHARED back, and asks for it again where it has a busy handler.
@@ -498,17 +504,18 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
                             Ticks now) noexcept {
   const LockMode mode = ModeOf(flags);
   if ((flags & SQLITE_SHM_UNLOCK) != 0) {
-    connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText());
+    connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText(User()));
     if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
     if (mode == LockMode::kExclusive && Covers(offset, count, kRecoverOffset)) WalRecoveryEnds();
     if (mode == LockMode::kShared) AfterUnlock();
     return result;
   }
   if (result != SQLITE_OK) {
-    const CallContext context = RefusedContext();
+    sqlite3* const db = User();
+    const CallContext context = RefusedContext(db);
     connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, context);
     SleepsFor(*connection_);
-    AfterRefusal(context, now);
+    AfterRefusal(db, context, now);
     return result;
   }
   if (mode == LockMode::kExclusive) {
@@ -520,12 +527,12 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
     }
   }
   if (offset == kWriteOffset && mode == LockMode::kExclusive && IsStale()) {
-    const CallContext context = Context();
+    const CallContext context = Context(User());
     connection_->ShmLockedInVain(offset, now, context);
     WriteLockOfStaleSnapshot(now, context);
     return SQLITE_OK;
   }
-  connection_->ShmLocked(offset, count, mode, now, Context(), FactsFor(mode));
+  connection_->ShmLocked(offset, count, mode, now, Context(User()), FactsFor(mode));
   if (mode == LockMode::kExclusive && Covers(offset, count, kRecoverOffset)) WalRecoveryBegins();
   return SQLITE_OK;
 }
@@ -556,7 +563,7 @@ int ShimFile::RefuseRestartedWal(int offset, int count, int flags) noexcept {
   const int unlock = (flags & ~SQLITE_SHM_LOCK) | SQLITE_SHM_UNLOCK;
   lower()->pMethods->xShmLock(lower(), offset, count, unlock);
   connection_->ShmRefused(offset, count, LockMode::kExclusive, SQLITE_BUSY, ledger::kNotMeasured,
-                          ledger::Now(), Context());
+                          ledger::Now(), Context(User()));
   connection_->RefusalSwallowed();
   sqlite3_log(SQLITE_NOTICE,
               "lockscope: stopped a checkpoint of %s that met a restarted WAL (the WAL-reset bug); "

@@ -83,9 +83,16 @@ class ShimFile {
   int ShmMap(int region, int bytes, int extend, void volatile** page) noexcept;
   int ShmUnmap(int delete_flag) noexcept;
 
-  [[gnu::hot]] ledger::CallContext Context() noexcept;
-  [[gnu::hot]] ledger::CallContext ContextWithoutText() noexcept;
-  ledger::CallContext RefusedContext() noexcept;
+  // The connection that uses the file now; null: not known. Not for calls that may be made while
+  // the file is closed: the last connection of a shared cache closes it outside the cache's mutex,
+  // and what SQLite keeps at *db_ then may be one that closed at the same time, and is gone.
+  sqlite3* User() const noexcept { return db_ != nullptr ? *db_ : nullptr; }
+  // For those.
+  sqlite3* UserUnlessJoined() const noexcept { return joined_.load() ? nullptr : User(); }
+  sqlite3* UserThatLocks(LockMode wanted, LockMode held) const noexcept;
+  [[gnu::hot]] ledger::CallContext Context(sqlite3* db) noexcept;
+  [[gnu::hot]] ledger::CallContext ContextWithoutText(sqlite3* db) noexcept;
+  ledger::CallContext RefusedContext(sqlite3* db) noexcept;
   StatementTracker* CurrentTracker() const noexcept {
     return current_tracker_.load(std::memory_order_relaxed);
   }
@@ -108,7 +115,7 @@ class ShimFile {
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
-  void AfterRefusal(const ledger::CallContext& context, ledger::Ticks now) noexcept;
+  void AfterRefusal(sqlite3* db, const ledger::CallContext& context, ledger::Ticks now) noexcept;
   const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
   void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks now) noexcept;

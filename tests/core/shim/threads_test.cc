@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "core/session.h"
@@ -141,6 +142,27 @@ TEST_F(SharedCacheThreadsTest, AnothersLocksComeBesideTheStatementsOfTheOneThatO
   }
   other.join();
   EXPECT_EQ(opened.Value("select count(*) from t"), "200");
+}
+
+// Two close at once: the last one closes the file outside the cache's mutex, and the other, which
+// SQLite may take for the one that uses it, has gone meanwhile. With a mutex in each connection, so
+// that ThreadSanitizer sees it used when it is gone.
+TEST_F(SharedCacheThreadsTest, WhoClosesTheFileAsksNothingOfOneThatIsGone) {
+  constexpr int kFlags = (Db::kFlags & ~SQLITE_OPEN_NOMUTEX) | SQLITE_OPEN_FULLMUTEX;
+  sqlite3_mutex* const sharing = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_MAIN);
+  for (int i = 0; i < 20; ++i) {
+    Db one(uri_, nullptr, kFlags);
+    Db two(uri_, nullptr, kFlags);
+    one.Exec("select * from t");
+    two.Exec("insert into t values (1)");
+    sqlite3_mutex_enter(sharing);
+    std::thread closing([&two] { two.Close(); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it waits for `sharing`
+    sqlite3_mutex_leave(sharing);
+    one.Close();
+    closing.join();
+  }
+  EXPECT_EQ(Db(path_).Value("select count(*) from t"), "20");
 }
 
 }  // namespace
