@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr int kBusyRecovery = 261;  // SQLITE_BUSY_RECOVERY
@@ -227,6 +228,18 @@ TEST_P(ReasonTest, AChangeToWalThatMeetsAWriterIsNoUpgrade) {
   ExpectBlocker(wait, "writer", "begin immediate");
   EXPECT_THAT(wait.value("explanation", ""), HasSubstr("SQLite does not wait for this"));
   EXPECT_THAT(Why(), AllOf(StartsWith("writer: pid "), HasSubstr("SQLite does not wait for this")));
+}
+
+TEST_P(ReasonTest, NorIsItToldToWaitOnceTheWriterIsGone) {
+  Make("delete");
+  OpenAsker();
+  OpenBlocker();
+  blocker().Exec("c", "begin immediate");
+  BeRefusedUnseen(asker_, "c", db_, "pragma journal_mode = wal");
+  blocker().Exec("c", "rollback");
+  EXPECT_THAT(Why(), AllOf(StartsWith("unknown: nobody looked into who was in the way. SQLite does "
+                                      "not wait for this"),
+                           Not(HasSubstr("busy timeout."))));
 }
 
 TEST_P(ReasonTest, AVacuum) {

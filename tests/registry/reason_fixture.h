@@ -29,10 +29,11 @@ inline void Commit(Actor& actor, const std::string& name) {
 }
 
 // Until one is not looked into, since there are too many of them.
-inline void BeRefusedUnseen(Actor& actor, const std::string& name, const std::string& path) {
+inline void BeRefusedUnseen(Actor& actor, const std::string& name, const std::string& path,
+                            const std::string& sql = "delete from t") {
   const bool unseen = Eventually([&] {
     for (int i = 0; i < 20; ++i) {
-      EXPECT_EQ(actor.Try(name, "delete from t").code, SQLITE_BUSY);
+      EXPECT_EQ(actor.Try(name, sql).code, SQLITE_BUSY);
     }
     const Json rows = OfPid(SeenHere("waits", path), actor.pid());
     return !rows.empty() && rows.at(0).at("explanation").is_null();

@@ -111,9 +111,10 @@ class Explainer {
     if (request_.wanted.result == kBusySnapshot) return Stale();
     FindBlockers();
     if (blockers_.empty()) {
+      const char* const advice = UpgradeAdvice();
       return {.reason = Reason::kUnknown,
               .who = "nobody holds a lock that is in the way any more",
-              .advice = Upgrades() ? UpgradeAdvice() : "Waiting helps: set a busy timeout."};
+              .advice = advice != nullptr ? advice : "Waiting helps: set a busy timeout."};
     }
     const Reason reason = ReasonOfAll();
     return {.reason = reason,
@@ -234,21 +235,30 @@ class Explainer {
 
   bool BesideStatement() const { return request_.upgrade == ledger::Upgrade::kBesideStatement; }
 
+  // Whoever is in the way, SQLite does not wait for it. Null where it does.
   const char* UpgradeAdvice() const {
-    if (BesideStatement()) {
-      return "Waiting does not help a connection that is still reading: reset its unfinished "
-             "SELECT, or read it to its end, and try again.";
+    switch (request_.upgrade) {
+      case ledger::Upgrade::kInTransaction:
+        return "Waiting does not help a transaction that began with reading: ROLLBACK, and begin "
+               "again with BEGIN IMMEDIATE.";
+      case ledger::Upgrade::kBesideStatement:
+        return "Waiting does not help a connection that is still reading: reset its unfinished "
+               "SELECT, or read it to its end, and try again.";
+      case ledger::Upgrade::kInStatement:
+        return "SQLite does not wait for this, whatever the busy timeout: end whatever this "
+               "connection reads, and try again once it is over.";
+      case ledger::Upgrade::kPerhapsInCache:
+        return "If another connection of the shared cache was reading before, waiting does not "
+               "help: end that; otherwise set a busy timeout.";
+      case ledger::Upgrade::kNone:
+        break;
     }
-    return "Waiting does not help a transaction that began with reading: ROLLBACK, and begin again "
-           "with BEGIN IMMEDIATE.";
+    return nullptr;
   }
 
   std::string Advice(Reason reason) const {
-    // Whoever is in the way, SQLite does not wait for it.
-    if (Upgrades() && reason != Reason::kUpgradeDeadlock) return UpgradeAdvice();
-    if (request_.upgrade == ledger::Upgrade::kInStatement) {
-      return "SQLite does not wait for this, whatever the busy timeout: try again once it is over.";
-    }
+    const char* const of_upgrade = UpgradeAdvice();
+    if (of_upgrade != nullptr && reason != Reason::kUpgradeDeadlock) return of_upgrade;
     switch (reason) {
       case Reason::kWriter:
         return "Waiting helps: set a busy timeout.";

@@ -235,9 +235,6 @@ class Connection {
   // the request. False where it is not known, which it is not in autocommit: there the hot path
   // notes no statement.
   bool Upgrades(const Event& wanted, const CallContext& context) const noexcept;
-  bool BeganToReadIn(const CallContext& context) const noexcept {
-    return read_statement_ == context.statement_number;
-  }
   // It is about to ask for a lock: what an earlier statement waited for is given up.
   void ReviewWaits(Ticks now, const CallContext& context) noexcept {
     if (HasRefusal()) ReviewWait(now, context);

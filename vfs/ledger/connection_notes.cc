@@ -189,7 +189,9 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
     const Update update(record().slot.sequence);
     StoreWant(wanted, now, context);
   }
-  if (!WaitBegins(now) || context.statement_number == 0) return;
+  if (!WaitBegins(now)) return;
+  if (in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
+  if (!in_shared_cache && context.statement_number == 0) return;
   WaitExplained({.reason = Reason::kUnknown,
                  .explanation = in_shared_cache
                                     ? "another connection committed after the snapshot of this "

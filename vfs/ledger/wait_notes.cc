@@ -6,15 +6,23 @@ namespace lockscope::ledger {
 namespace {
 
 constexpr auto kOutcomes = static_cast<std::uint64_t>(WaitOutcome::kAcquired);
-constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kInStatement);
+constexpr auto kUpgrades = static_cast<std::uint64_t>(Upgrade::kPerhapsInCache);
 
 }  // namespace
 
 const char* StaleSnapshotText(Upgrade upgrade) {
-  if (upgrade == Upgrade::kBesideStatement) {
-    return "another connection has committed since an unfinished SELECT of this one began, so it "
-           "cannot write. Waiting does not help: reset that SELECT, or read it to its end, and try "
-           "again.";
+  switch (upgrade) {
+    case Upgrade::kBesideStatement:
+      return "another connection has committed since an unfinished SELECT of this one began, so it "
+             "cannot write. Waiting does not help: reset that SELECT, or read it to its end, and "
+             "try again.";
+    case Upgrade::kInStatement:
+      return "another connection has committed since this one began to read, so it cannot write. "
+             "Waiting does not help: end whatever it reads, and run this again.";
+    case Upgrade::kNone:
+    case Upgrade::kInTransaction:
+    case Upgrade::kPerhapsInCache:
+      break;
   }
   return "another connection has committed since this transaction began to read, so it cannot "
          "write. Waiting does not help: ROLLBACK and begin again, with BEGIN IMMEDIATE where a "

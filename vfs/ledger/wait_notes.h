@@ -46,7 +46,10 @@ enum class Upgrade : std::uint8_t {
   kNone,             // it was not, as far as is known
   kInTransaction,    // in a transaction that began with reading
   kBesideStatement,  // in autocommit: a statement of its own has not been read to its end
-  kInStatement       // in autocommit: it is this statement that reads (PRAGMA journal_mode=WAL)
+  // In autocommit: this very statement reads (PRAGMA journal_mode=WAL) or the one that it runs in;
+  // seldom an open blob, or a statement that was refused and has not been reset.
+  kInStatement,
+  kPerhapsInCache,  // another connection of its shared cache may have been reading
 };
 
 inline constexpr std::size_t kWaitNotes = 8;

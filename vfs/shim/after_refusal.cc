@@ -49,14 +49,15 @@ ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
   using ledger::Upgrade;
   if (!wanted.AsksToWrite()) return Upgrade::kNone;
   const char* const schema = OwnSchema();
+  // SQLite asks whether anybody of a shared cache reads, and tells each connection of itself alone.
+  const Upgrade by_others =
+      joined_.load(std::memory_order_relaxed) ? Upgrade::kPerhapsInCache : Upgrade::kNone;
   if (schema == nullptr) {
-    return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : Upgrade::kNone;
+    return connection_->Upgrades(wanted, context) ? Upgrade::kInTransaction : by_others;
   }
-  if (sqlite3_txn_state(*db_, schema) != SQLITE_TXN_READ) return Upgrade::kNone;
+  if (sqlite3_txn_state(*db_, schema) != SQLITE_TXN_READ) return by_others;
   if (context.autocommit == Autocommit::kOff) return Upgrade::kInTransaction;
-  const bool by_itself = context.statement_number != 0 ? connection_->BeganToReadIn(context)
-                                                       : RunningStatements(*db_, 2) < 2;
-  return by_itself ? Upgrade::kInStatement : Upgrade::kBesideStatement;
+  return HasUnfinished(*db_) ? Upgrade::kBesideStatement : Upgrade::kInStatement;
 }
 
 void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks now) noexcept {
@@ -82,10 +83,12 @@ void ShimFile::WriteLockOfStaleSnapshot(Ticks now, const CallContext& context) n
   is_stale_ = true;
   if (vfs_->for_barriers()) return;
   const Event wanted{.resource = Resource::kWalWrite, .to = LockMode::kExclusive};
-  if (const auto upgrade = UpgradeOf(wanted, context); upgrade != ledger::Upgrade::kNone) {
-    connection_->SnapshotStale(now, upgrade, context);
+  const ledger::Upgrade upgrade = UpgradeOf(wanted, context);
+  const bool perhaps = upgrade == ledger::Upgrade::kPerhapsInCache;
+  if (perhaps || upgrade == ledger::Upgrade::kNone) {
+    connection_->WriteLockOvertaken(now, context, perhaps);
   } else {
-    connection_->WriteLockOvertaken(now, context, joined_.load(std::memory_order_relaxed));
+    connection_->SnapshotStale(now, upgrade, context);
   }
 }
 

@@ -13,10 +13,20 @@ bool HasExclusive(const HeldBits& held, Resource resource) {
   return held.Shm(ShmOffset(resource)) == LockMode::kExclusive;
 }
 
+constexpr int kLongestWalk = 1000;
+
+bool IsAnyRunning(sqlite3* db) {
+  sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
+  for (int i = 0; i < kLongestWalk && statement != nullptr; ++i) {
+    if (sqlite3_stmt_busy(statement) != 0) return true;
+    statement = sqlite3_next_stmt(db, statement);
+  }
+  return false;
+}
+
 // An automatic checkpoint comes when its statement has ended.
 bool IsAutomatic(const Asking& asking) {
-  return asking.is_heard || asking.db == nullptr ? asking.wrote
-                                                 : RunningStatements(asking.db, 1) == 0;
+  return asking.is_heard || asking.db == nullptr ? asking.wrote : !IsAnyRunning(asking.db);
 }
 
 bool IsShmBusy(const Event& refused, const HeldBits& held, const Asking& asking) {
@@ -63,8 +73,6 @@ bool IsDetach(const char* sql) {
          sqlite3_strnicmp(words.data(), kWord.data(), static_cast<int>(kWord.size())) == 0;
 }
 
-constexpr int kLongestWalk = 1000;
-
 // None has been prepared any more, or DETACH runs.
 bool IsClosing(sqlite3* db) {
   if (db == nullptr) return false;
@@ -79,14 +87,13 @@ bool IsClosing(sqlite3* db) {
 
 }  // namespace
 
-int RunningStatements(sqlite3* db, int most) {
-  int running = 0;
+bool HasUnfinished(sqlite3* db) {
   sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
-  for (int i = 0; i < kLongestWalk && statement != nullptr && running < most; ++i) {
-    if (sqlite3_stmt_busy(statement) != 0) ++running;
+  while (statement != nullptr) {
+    if (sqlite3_stmt_busy(statement) != 0 && sqlite3_data_count(statement) > 0) return true;
     statement = sqlite3_next_stmt(db, statement);
   }
-  return running;
+  return false;
 }
 
 bool IsBusy(const Event& refused, const HeldBits& held, const Asking& asking) {

@@ -43,7 +43,8 @@ struct Asking {
 // of the connection only where it depends on them.
 bool IsBusy(const Event& refused, const ledger::HeldBits& held, const Asking& asking);
 
-// How many run, up to `most`.
-int RunningStatements(sqlite3* db, int most);
+// Whether a statement has returned a row and has neither been stepped on nor reset: what runs now,
+// one inside another too, has no row.
+bool HasUnfinished(sqlite3* db);
 
 }  // namespace lockscope::shim
