@@ -109,6 +109,34 @@ TEST_P(SwallowedTest, AnAutomaticCheckpointThatMeetsAnother) {
   EXPECT_EQ(Wait().at("reason"), "checkpoint");
 }
 
+// sqlite3_wal_checkpoint_v2() by a connection that runs nothing else is no automatic one, whatever
+// locks it took before.
+TEST_P(SwallowedTest, ACheckpointOfTheApplicationsOwnIsNone) {
+  for (const char* mode : {"passive", "truncate"}) {
+    SCOPED_TRACE(mode);
+    const std::string path = dir_ / (std::string(mode) + ".db");
+    CreateDatabase(path, {.journal_mode = "wal"});
+    HostProcess asker;
+    asker.Open("c", path);
+    asker.Exec("c", "select count(*) from t");
+    blocker().Open(mode, path);
+    for (int i = 0; i < 5; ++i) {
+      Commit(blocker(), mode);
+      EXPECT_FALSE(asker.Checkpoint("c", mode).busy);
+    }
+    Commit(blocker(), mode);
+    blocker().PauseAt("after shm-lock ckpt exclusive by=" + std::string(mode));
+    Answer checkpoint = blocker().Start(mode, "pragma wal_checkpoint");
+    blocker().AwaitPoint();
+    EXPECT_TRUE(asker.Checkpoint("c", mode).busy);
+    const Json rows = OfPid(SeenHere("waits", path), asker.pid());
+    ASSERT_EQ(rows.size(), 1U);
+    EXPECT_EQ(rows.at(0).at("reason"), "checkpoint");
+    blocker().Continue();
+    EXPECT_TRUE(checkpoint.Wait().ok());
+  }
+}
+
 TEST_P(SwallowedTest, AWriterThatCannotStartANewWal) {
   Make("wal");
   OpenAsker();

@@ -361,7 +361,7 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
     for (int i = offset; i < offset + count; ++i) {
       if ((all & ShmBits(i, 1)) != 0) ReleaseShm(i, mode, now);
     }
-    if (ShmResource(offset) == Resource::kWalWrite) written_statement_ = context.statement_number;
+    if (ShmResource(offset) == Resource::kWalWrite) WroteIn(context.statement_number);
   }
   record().ring.Append(Event{.operation = Operation::kShmUnlock,
                              .resource = ShmResource(offset),

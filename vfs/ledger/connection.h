@@ -239,7 +239,13 @@ class Connection {
   void ReviewWaits(Ticks now, const CallContext& context) noexcept {
     if (HasRefusal()) ReviewWait(now, context);
   }
-  void WroteIn(std::uint64_t statement_number) noexcept { written_statement_ = statement_number; }
+  // The write lock is let go, and still held here. A checkpoint takes it too, and writes nothing
+  // that would make another one follow.
+  void WroteIn(std::uint64_t statement_number) noexcept {
+    if (held().Shm(ShmOffset(Resource::kWalCheckpoint)) != LockMode::kExclusive) {
+      written_statement_ = statement_number;
+    }
+  }
   // Whether the write lock was let go in the same statement.
   bool HasWrittenIn(const CallContext& context) const noexcept {
     return context.statement_number != 0 && context.statement_number == written_statement_;

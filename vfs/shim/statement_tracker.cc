@@ -136,17 +136,20 @@ bool StatementTracker::StillRuns(sqlite3* db) {
   // then every search is in vain, and after a few there are no more until the trace is heard again.
   constexpr int kLongest = 1000;
   if (misses_ >= kMisses) return false;
+  bool another_runs = false;
   sqlite3_stmt* statement = nullptr;
   for (int i = 0; i < kLongest; ++i) {
     statement = sqlite3_next_stmt(db, statement);
     if (statement == nullptr) break;
-    if (statement != statement_) continue;
-    if (sqlite3_stmt_busy(statement) == 0) break;
+    if (sqlite3_stmt_busy(statement) == 0) continue;
+    another_runs = statement != statement_;
+    if (another_runs) continue;
     Assign(sqlite3_sql(statement));
     TextAssigned();
     return true;
   }
-  ++misses_;
+  // Where none runs, that is a checkpoint or a backup, which needs none.
+  if (another_runs || statement != nullptr) ++misses_;
   return false;
 }
 

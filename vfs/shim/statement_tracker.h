@@ -87,7 +87,7 @@ class StatementTracker {
   // A number that no count of runs follows: of one that was not heard.
   static constexpr int kUnheardRuns = -2;
   int runs_ = 0;    // of statement_, without the one that the trace heard last
-  int misses_ = 0;  // how often StillRuns() did not find it since the last trace
+  int misses_ = 0;  // how often StillRuns() found another since the last trace
   ledger::StatementText text_;
 };
 
