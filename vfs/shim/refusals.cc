@@ -24,9 +24,10 @@ bool IsAnyRunning(sqlite3* db) {
   return false;
 }
 
-// An automatic checkpoint comes when its statement has ended.
+// An automatic checkpoint comes when its statement has ended. Where nothing is known it may be one.
 bool IsAutomatic(const Asking& asking) {
-  return asking.is_heard || asking.db == nullptr ? asking.wrote : !IsAnyRunning(asking.db);
+  if (asking.is_heard) return asking.wrote;
+  return asking.db == nullptr || !IsAnyRunning(asking.db);
 }
 
 bool IsShmBusy(const Event& refused, const HeldBits& held, const Asking& asking) {
@@ -73,9 +74,9 @@ bool IsDetach(const char* sql) {
          sqlite3_strnicmp(words.data(), kWord.data(), static_cast<int>(kWord.size())) == 0;
 }
 
-// None has been prepared any more, or DETACH runs.
-bool IsClosing(sqlite3* db) {
-  if (db == nullptr) return false;
+// None has been prepared any more, or DETACH runs. Where nothing is known it may be.
+bool MayBeClosing(sqlite3* db) {
+  if (db == nullptr) return true;
   sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
   if (statement == nullptr) return true;
   for (int i = 0; i < kLongestWalk && statement != nullptr; ++i) {
@@ -101,7 +102,7 @@ bool IsBusy(const Event& refused, const HeldBits& held, const Asking& asking) {
   constexpr int kBusy = 5;  // SQLITE_BUSY
   if ((refused.result & 0xff) != kBusy) return false;
   if (refused.resource != Resource::kDatabase) return IsShmBusy(refused, held, asking);
-  return refused.to != LockMode::kExclusive || !held.wal_open || !IsClosing(asking.db);
+  return refused.to != LockMode::kExclusive || !held.wal_open || !MayBeClosing(asking.db);
 }
 
 }  // namespace lockscope::shim

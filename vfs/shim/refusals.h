@@ -23,6 +23,8 @@
 //                                         write: it cannot be told from that
 //   checkpoint and recover lock           another recovers: what follows tells
 //   recover lock, shared                  SQLITE_BUSY_RECOVERY, after the busy handler
+//
+// What depends on the connection's statements is taken for swallowed where it is not known.
 // clang-format on
 #pragma once
 
