@@ -48,6 +48,22 @@ TEST_P(WhyTest, AnOldBusyIsNotBlamedOnWhoIsInTheWayNow) {
   EXPECT_THAT(Why(), StartsWith("unknown: nobody looked into who was in the way. That was "));
 }
 
+class OwnWhyTest : public ReasonTest {};
+INSTANTIATE_TEST_SUITE_P(InTheWay, OwnWhyTest, ::testing::Values(In::kLockscope), NameOf);
+
+TEST_P(OwnWhyTest, AFreshBusyIsNotBlamedOnWhoIsKnownToHaveComeLater) {
+  Make("wal");
+  OpenAsker();
+  OpenBlocker();
+  Actor earlier;
+  earlier.Open("c", db_);
+  earlier.Exec("c", "begin immediate");
+  BeRefusedUnseen(asker_, "c", db_);
+  earlier.Exec("c", "rollback");
+  blocker().Exec("c", "begin immediate");
+  EXPECT_EQ(Why(), "unknown: nobody looked into who was in the way.");
+}
+
 // The same one may have come again: what was found then is told, unless it is known to be there
 // since.
 TEST_P(WhyTest, AnOldBusyIsToldAsItStandsNowWhereTheLockIsHeldSince) {

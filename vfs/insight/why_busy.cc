@@ -56,7 +56,10 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
                      now.blockers.front().pid == cause.blocker_pid &&
                      (lately || is_held_since(now.blockers.front()));
-  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately;
+  const bool came_later =
+      std::any_of(now.blockers.begin(), now.blockers.end(),
+                  [&note](const LockFacts& lock) { return lock.since > note.last; });
+  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately && !came_later;
   if (still || unseen) return With(now.reason, now.Text());
   std::string text =
       With(cause.reason, cause.explanation.empty() ? "nobody looked into who was in the way."
