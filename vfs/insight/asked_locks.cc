@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "kernel/process.h"
+
 namespace lockscope::insight {
 namespace {
 
@@ -29,16 +31,20 @@ bool HeldOutside(int fd, bool write, const ByteRange& bytes) {
 
 class Asking {
  public:
-  Asking(std::optional<int> database_fd, std::optional<int> shm_fd, std::int64_t own_pid)
+  Asking(int database_fd, std::optional<int> shm_fd, std::int64_t own_pid)
       : database_fd_(database_fd), shm_fd_(shm_fd), own_pid_(own_pid) {}
 
-  ExclusiveLocks Once() const {
+  // Null where it cannot be asked.
+  std::optional<ExclusiveLocks> Once() const {
     ExclusiveLocks locks;
-    if (database_fd_) AskDatabase(*database_fd_, locks);
-    for (int offset = 0; shm_fd_ && offset < kShmLockCount; ++offset) {
-      AskShm(*shm_fd_, offset, locks);
+    bool told = true;
+    for (const ByteRange& bytes : {kReservedByte, kPendingByte, kSharedRange}) {
+      told = told && AskDatabase(bytes, locks);
     }
-    return locks;
+    for (int offset = 0; shm_fd_ && offset < kShmLockCount; ++offset) {
+      told = told && AskShm(*shm_fd_, offset, locks);
+    }
+    return told ? std::optional(std::move(locks)) : std::nullopt;
   }
 
  private:
@@ -56,27 +62,36 @@ class Asking {
     return &holder;
   }
 
-  // A read lock is refused by a write lock alone.
-  void AskDatabase(int fd, ExclusiveLocks& locks) const {
-    const auto ask = [&](const ByteRange& bytes) {
-      return HolderOf(kernel::ProbeLock(fd, false, bytes.first, bytes.last), locks);
-    };
-    if (KernelHolder* holder = ask(kReservedByte)) holder->reserved = true;
-    if (KernelHolder* holder = ask(kPendingByte)) holder->pending = true;
-    if (KernelHolder* holder = ask(kSharedRange)) holder->exclusive = holder->shared = true;
-  }
-
-  void AskShm(int fd, int offset, ExclusiveLocks& locks) const {
-    const ByteRange byte = ShmByte(offset);
-    const auto conflict = kernel::ProbeLock(fd, true, byte.first, byte.last);
-    if (conflict && !conflict->write) {
-      locks.shm_shared = static_cast<std::uint8_t>(locks.shm_shared | (1U << offset));
-    } else if (KernelHolder* holder = HolderOf(conflict, locks)) {
-      holder->shm.at(static_cast<std::size_t>(offset)) = LockMode::kExclusive;
+  // A read lock is refused by a write lock alone. The kernel merges a process's neighbouring locks,
+  // and tells of all at once: whoever has PENDING without RESERVED never had both in between.
+  bool AskDatabase(const ByteRange& bytes, ExclusiveLocks& locks) const {
+    const auto answer = kernel::AskForLock(database_fd_, false, bytes.first, bytes.last);
+    if (KernelHolder* holder = HolderOf(answer.conflict, locks)) {
+      const ByteRange held{answer.conflict->first, answer.conflict->last};
+      if (held.Overlaps(kReservedByte)) holder->reserved = true;
+      if (held.Overlaps(kPendingByte)) holder->pending = true;
+      if (held.Overlaps(kSharedRange)) holder->exclusive = holder->shared = true;
     }
+    return answer.told;
   }
 
-  const std::optional<int> database_fd_;
+  // Likewise the write, checkpoint and recovery locks.
+  bool AskShm(int fd, int offset, ExclusiveLocks& locks) const {
+    const ByteRange byte = ShmByte(offset);
+    const auto answer = kernel::AskForLock(fd, true, byte.first, byte.last);
+    if (answer.conflict && !answer.conflict->write) {
+      locks.shm_shared = static_cast<std::uint8_t>(locks.shm_shared | (1U << offset));
+    } else if (KernelHolder* holder = HolderOf(answer.conflict, locks)) {
+      const ByteRange held{answer.conflict->first, answer.conflict->last};
+      for (int other = 0; other < kShmLockCount; ++other) {
+        if (!held.Overlaps(ShmByte(other))) continue;
+        holder->shm.at(static_cast<std::size_t>(other)) = LockMode::kExclusive;
+      }
+    }
+    return answer.told;
+  }
+
+  const int database_fd_;
   const std::optional<int> shm_fd_;
   const std::int64_t own_pid_;
 };
@@ -103,25 +118,26 @@ KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& op
   return outside;
 }
 
-// A writer that has PENDING by now may have had no RESERVED when that was asked for, which is how a
-// recovery looks: what is found twice in a row was there together.
+// What is found twice in a row, by answers that each tell of one moment, was there in between but
+// for a process that took and let go the very same locks twice meanwhile.
 std::optional<ExclusiveLocks> AskForExclusive(const Database& database,
                                               const kernel::OpenFiles& open_files,
                                               std::int64_t own_pid) {
-  if (!database.id.known()) return std::nullopt;
+  // The kernel answers with our pid namespace's numbers; everything else here has those of /proc.
+  if (!database.id.known() || kernel::OwnPidInProc() != own_pid) return std::nullopt;
   const auto database_fd = DatabaseDescriptor(database, open_files);
   const auto shm_fd = ShmDescriptor(database, open_files);
   if (!database_fd || (database.shm.known() && !shm_fd)) return std::nullopt;
-  const Asking asking(database_fd, shm_fd, own_pid);
+  const Asking asking(*database_fd, shm_fd, own_pid);
   constexpr int kTries = 4;
-  ExclusiveLocks before = asking.Once();
-  for (int i = 1; i < kTries; ++i) {
-    ExclusiveLocks now = asking.Once();
+  std::optional<ExclusiveLocks> before = asking.Once();
+  for (int i = 1; i < kTries && before; ++i) {
+    std::optional<ExclusiveLocks> now = asking.Once();
     if (now == before) {
       // A borrowed descriptor may be closed by its owner at any time, and be of another file then.
       const bool same = kernel::IsFile(*database_fd, database.id) &&
                         (!shm_fd || kernel::IsFile(*shm_fd, database.shm));
-      return same ? std::optional(std::move(now)) : std::nullopt;
+      return same ? now : std::nullopt;
     }
     before = std::move(now);
   }

@@ -277,7 +277,10 @@ std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resou
     // Of a file that has this name no longer, the kernel was not asked.
     if ((shm_lock ? view.shm : view.info.database) != (shm_lock ? shm : id)) return std::nullopt;
     if (!kernel_word) return std::nullopt;
-    if (*kernel_word == KernelWord::kAsked && mode == LockMode::kShared) return std::nullopt;
+    if (*kernel_word == KernelWord::kAsked && mode == LockMode::kShared &&
+        MaySomebodyShare(resource)) {
+      return std::nullopt;
+    }
     const auto found = everything_held.find(view.process->pid);
     held = found != everything_held.end() && OtherHeld(view, resource, mode, found->second);
     if (!held && !view.process->pid && HeldByVisible(resource)) return std::nullopt;
@@ -292,6 +295,12 @@ std::optional<bool> Database::InKernel(const ledger::ConnectionView& view, Resou
   const ByteRange needed =
       OnSharedRange(view, resource, mode) ? kSharedRange : ProtocolBytes(resource, mode);
   return HeldByAsking(view, needed, shm_lock);
+}
+
+// Where the kernel was asked, who shares what is not known.
+bool Database::MaySomebodyShare(Resource resource) const {
+  const bool asked_for = resource >= ShmResource(0) && resource < Resource::kWalOpen;
+  return !asked_for || (shm_shared >> ShmOffset(resource) & 1) != 0;
 }
 
 // What /proc/locks does not have is asked for: the list is read page by page while it changes, and

@@ -120,6 +120,9 @@ struct Database {
   // offset; not who.
   std::uint8_t shm_shared = 0;
 
+  // REQUIRES: the kernel was asked.
+  bool MaySomebodyShare(Resource resource) const;
+
  private:
   bool HeldByVisible(Resource resource) const;
   std::optional<bool> HeldByAsking(const ledger::ConnectionView& view, const ByteRange& range,

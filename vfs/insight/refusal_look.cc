@@ -24,6 +24,9 @@ std::int64_t NowNs() {
   return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
+// A thread that was stopped in the middle of a look did not look for longer than that.
+constexpr std::int64_t kMostCharged = 20'000'000;
+
 // How much of the process's time looks may take: each uses up `parts` times what it took. They may
 // run ahead of that by a burst of so many looks, and of so much time.
 class Share {
@@ -39,7 +42,8 @@ class Share {
     std::int64_t used = used_until_ns_.load(std::memory_order_relaxed);
     std::int64_t wanted = 0;
     do {
-      wanted = std::max(used, begun - ahead_ns) + parts_ * took_ns;
+      wanted = std::min(std::max(used, begun - ahead_ns) + parts_ * took_ns,
+                        begun + parts_ * kMostCharged);
     } while (!used_until_ns_.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
   }
 
@@ -74,9 +78,7 @@ class Charge {
  public:
   explicit Charge(Budget& budget) : budget_(budget), begun_(NowNs()) {}
   ~Charge() {
-    // A thread that was stopped in the middle of a look did not look for longer than that.
-    constexpr std::int64_t kMostNs = 20'000'000;
-    const std::int64_t took_ns = std::min(NowNs() - begun_, kMostNs);
+    const std::int64_t took_ns = std::min(NowNs() - begun_, kMostCharged);
     budget_.share.Use(begun_, took_ns);
     const std::int64_t before = budget_.look_ns.load(std::memory_order_relaxed);
     budget_.look_ns.store((3 * before + took_ns) / 4, std::memory_order_relaxed);
@@ -98,7 +100,7 @@ bool MaySomebodyShare(const Event& wanted, const Database& database) {
   if (wanted.to == LockMode::kShared) return false;  // refused by exclusive locks alone
   if (wanted.resource == Resource::kDatabase) return wanted.to == LockMode::kExclusive;
   for (int i = 0; i < wanted.count; ++i) {
-    if ((database.shm_shared >> (ShmOffset(wanted.resource) + i) & 1) != 0) return true;
+    if (database.MaySomebodyShare(ShmResource(ShmOffset(wanted.resource) + i))) return true;
   }
   return false;
 }
@@ -120,13 +122,15 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
   return {std::move(look), std::move(explanation)};
 }
 
-// Null where that would take too much.
-std::optional<Finding> Find(const ledger::Refusal& refusal) {
+// Null where that would take too much; then `looked` says whether something was taken in vain.
+std::optional<Finding> Find(const ledger::Refusal& refusal, Looked& looked) {
+  looked = Looked::kNot;
   const bool takes_list =
       refusal.event.resource == Resource::kDatabase && refusal.event.to == LockMode::kExclusive;
   if (!takes_list) {
     if (!MayLook(refusal, g_asking)) return std::nullopt;
     Finding asked = Find(refusal, Pains::kFew);
+    looked = Looked::kInVain;
     const Database& database = asked.look.databases().front();
     if (database.kernel_word == KernelWord::kListed) return asked;
     if (!MaySomebodyShare(refusal.event, database)) {
@@ -140,8 +144,9 @@ std::optional<Finding> Find(const ledger::Refusal& refusal) {
 }
 
 Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
-  const std::optional<Finding> finding = Find(refusal);
-  if (!finding) return Looked::kNot;
+  Looked looked = Looked::kNot;
+  const std::optional<Finding> finding = Find(refusal, looked);
+  if (!finding) return looked;
   const Explanation& found = finding->explanation;
   if (refusal.waited != 0 && found.blockers.empty()) return Looked::kInVain;
   cause.reason = found.reason;

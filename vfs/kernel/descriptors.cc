@@ -238,14 +238,19 @@ std::optional<std::size_t> ReadAt(int fd, const FileId& id, std::uint64_t offset
 
 std::optional<Conflict> ProbeLock(int fd, bool write, std::uint64_t first,
                                   std::uint64_t last) noexcept {
-  if (first > last || first > kOffsetMax) return std::nullopt;
+  return AskForLock(fd, write, first, last).conflict;
+}
+
+LockAnswer AskForLock(int fd, bool write, std::uint64_t first, std::uint64_t last) noexcept {
+  if (first > last || first > kOffsetMax) return {};
   const ForeignDescriptor foreign;
   struct flock lock = {};  // l_pid must be 0 for F_OFD_GETLK
   lock.l_type = write ? F_WRLCK : F_RDLCK;
   lock.l_whence = SEEK_SET;
   lock.l_start = static_cast<off_t>(first);
   lock.l_len = last >= kOffsetMax ? 0 : static_cast<off_t>(last - first + 1);  // 0: to the end
-  if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::nullopt;
+  if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return {};
+  if (lock.l_type == F_UNLCK) return {.told = true, .conflict = std::nullopt};
 
   Conflict conflict;
   conflict.write = lock.l_type == F_WRLCK;
@@ -253,7 +258,7 @@ std::optional<Conflict> ProbeLock(int fd, bool write, std::uint64_t first,
   conflict.first = static_cast<std::uint64_t>(lock.l_start);
   conflict.last = lock.l_len == 0 ? std::numeric_limits<std::uint64_t>::max()
                                   : conflict.first + static_cast<std::uint64_t>(lock.l_len) - 1;
-  return conflict;
+  return {.told = true, .conflict = conflict};
 }
 
 }  // namespace lockscope::kernel

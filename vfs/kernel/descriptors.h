@@ -91,5 +91,11 @@ struct Conflict {
 };
 std::optional<Conflict> ProbeLock(int fd, bool write, std::uint64_t first,
                                   std::uint64_t last) noexcept;
+// The same, for those to whom it matters whether nobody's lock is in the way or it cannot be asked.
+struct LockAnswer {
+  bool told = false;
+  std::optional<Conflict> conflict;
+};
+LockAnswer AskForLock(int fd, bool write, std::uint64_t first, std::uint64_t last) noexcept;
 
 }  // namespace lockscope::kernel

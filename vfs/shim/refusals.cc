@@ -15,10 +15,11 @@ bool HasExclusive(const HeldBits& held, Resource resource) {
 
 constexpr int kLongestWalk = 1000;
 
+// What stands at a row does not run.
 bool IsAnyRunning(sqlite3* db) {
   sqlite3_stmt* statement = sqlite3_next_stmt(db, nullptr);
   for (int i = 0; i < kLongestWalk && statement != nullptr; ++i) {
-    if (sqlite3_stmt_busy(statement) != 0) return true;
+    if (sqlite3_stmt_busy(statement) != 0 && sqlite3_data_count(statement) == 0) return true;
     statement = sqlite3_next_stmt(db, statement);
   }
   return false;
