@@ -7,10 +7,6 @@
 namespace lockscope::insight {
 namespace {
 
-constexpr int kOpenOffset = kShmLockCount;  // byte 128, as an offset
-
-ByteRange ShmByte(int offset) { return ProtocolBytes(ShmResource(offset), LockMode::kShared); }
-
 std::optional<int> DatabaseDescriptor(const Database& database,
                                       const kernel::OpenFiles& open_files) {
   const auto fd = kernel::ReadableDescriptor(database.path, database.id, open_files);

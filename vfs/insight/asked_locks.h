@@ -14,6 +14,11 @@
 
 namespace lockscope::insight {
 
+inline constexpr int kOpenOffset = kShmLockCount;  // byte 128, as an offset
+constexpr ByteRange ShmByte(int offset) {
+  return ProtocolBytes(ShmResource(offset), LockMode::kShared);
+}
+
 // What is held outside our pid namespace.
 KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& open_files);
 

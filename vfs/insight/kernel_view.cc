@@ -17,10 +17,6 @@ namespace {
 
 using kernel::PosixLock;
 
-constexpr int kOpenOffset = kShmLockCount;  // byte 128, as an offset
-
-ByteRange ShmByte(int offset) { return ProtocolBytes(ShmResource(offset), LockMode::kShared); }
-
 LockMode Stronger(LockMode a, LockMode b) { return std::max(a, b); }
 
 // Adds one line to what its process holds. Lines are merged by the kernel: every byte is looked
