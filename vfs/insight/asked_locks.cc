@@ -114,8 +114,10 @@ KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& op
   return outside;
 }
 
-// What is found twice in a row, by answers that each tell of one moment, was there in between but
-// for a process that took and let go the very same locks twice meanwhile.
+// Exclusive locks that are found twice in a row, by answers that each tell of one moment, were
+// there in between but for a process that took and let go the very same ones twice meanwhile.
+// Readers come and go all the while: whoever shared one at either time may have shared it in
+// between.
 std::optional<ExclusiveLocks> AskForExclusive(const Database& database,
                                               const kernel::OpenFiles& open_files,
                                               std::int64_t own_pid) {
@@ -125,15 +127,17 @@ std::optional<ExclusiveLocks> AskForExclusive(const Database& database,
   const auto shm_fd = ShmDescriptor(database, open_files);
   if (!database_fd || (database.shm.known() && !shm_fd)) return std::nullopt;
   const Asking asking(*database_fd, shm_fd, own_pid);
-  constexpr int kTries = 4;
+  constexpr int kTries = 8;
   std::optional<ExclusiveLocks> before = asking.Once();
   for (int i = 1; i < kTries && before; ++i) {
     std::optional<ExclusiveLocks> now = asking.Once();
-    if (now == before) {
+    if (now && now->holders == before->holders) {
       // A borrowed descriptor may be closed by its owner at any time, and be of another file then.
       const bool same = kernel::IsFile(*database_fd, database.id) &&
                         (!shm_fd || kernel::IsFile(*shm_fd, database.shm));
-      return same ? now : std::nullopt;
+      if (!same) return std::nullopt;
+      now->shm_shared |= before->shm_shared;
+      return now;
     }
     before = std::move(now);
   }

@@ -24,9 +24,8 @@ KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& op
 
 struct ExclusiveLocks {
   std::map<std::optional<std::int64_t>, KernelHolder> holders;  // null: outside our pid namespace
-  std::uint8_t shm_shared = 0;  // the wal-index's locks that somebody shares, by xShmLock's offset
-
-  friend bool operator==(const ExclusiveLocks&, const ExclusiveLocks&) = default;
+  // The wal-index's locks that somebody may share, by xShmLock's offset.
+  std::uint8_t shm_shared = 0;
 };
 
 // Who holds what exclusively, PENDING and RESERVED included; not what this process holds, whose

@@ -252,13 +252,7 @@ struct Heard {
 class KernelLook {
  public:
   KernelLook(Database& database, std::int64_t pid, const kernel::OpenFiles& open_files)
-      : database_(database),
-        pid_(pid),
-        open_files_(open_files),
-        device_(kernel::FindLockDevice(database.path, database.id.device)) {
-    if (!database.shm.known()) return;
-    shm_device_ = kernel::FindLockDevice(database.path + "-shm", database.shm.device);
-  }
+      : database_(database), pid_(pid), open_files_(open_files) {}
 
   // Just before the kernel is asked.
   void Begin() { before_ = database_.registry->ConnectionsAtAGlance(); }
@@ -276,30 +270,34 @@ class KernelLook {
     return Conclude(heard);
   }
 
-  // Asks byte by byte. False where that does not tell.
-  bool Ask() {
-    auto asked = AskForExclusive(database_, open_files_, pid_);
-    if (!asked) return false;
-    database_.shm_shared = asked->shm_shared;
-    Heard heard{.word = KernelWord::kAsked};
-    for (auto& [pid, holder] : asked->holders) {
-      if (pid) {
-        heard.holders.emplace(*pid, holder);
-      } else {
-        heard.outside = holder;
+  // Asks byte by byte.
+  void Ask() {
+    Heard heard;
+    if (const auto asked = AskForExclusive(database_, open_files_, pid_)) {
+      heard.word = KernelWord::kAsked;
+      database_.shm_shared = asked->shm_shared;
+      for (const auto& [pid, holder] : asked->holders) {
+        if (pid) {
+          heard.holders.emplace(*pid, holder);
+        } else {
+          heard.outside = holder;
+        }
       }
     }
     Conclude(heard);
-    return true;
   }
 
  private:
   void Collect(const std::vector<PosixLock>& locks, std::map<std::int64_t, KernelHolder>& holders) {
     if (!database_.id.known()) return;
     const ProcLocksOf proc_locks(locks, kernel::OwnPidInProc().value_or(pid_));
-    proc_locks.Collect({.id = database_.id, .device = device_}, holders, database_.waiters);
+    if (!device_) device_ = kernel::FindLockDevice(database_.path, database_.id.device);
+    proc_locks.Collect({.id = database_.id, .device = *device_}, holders, database_.waiters);
     if (!database_.shm.known()) return;
-    proc_locks.Collect({.id = database_.shm, .device = shm_device_, .shm = true}, holders,
+    if (!shm_device_) {
+      shm_device_ = kernel::FindLockDevice(database_.path + "-shm", database_.shm.device);
+    }
+    proc_locks.Collect({.id = database_.shm, .device = *shm_device_, .shm = true}, holders,
                        database_.waiters);
   }
 
@@ -344,8 +342,8 @@ class KernelLook {
   Database& database_;
   std::int64_t pid_;
   const kernel::OpenFiles& open_files_;
-  kernel::LockDevice device_;
-  kernel::LockDevice shm_device_{};
+  std::optional<kernel::LockDevice> device_;  // found when /proc/locks is read first
+  std::optional<kernel::LockDevice> shm_device_;
   std::vector<ledger::ConnectionView> before_;
   std::map<std::optional<std::int64_t>, KernelHolder> unexplained_;
 };
@@ -358,12 +356,11 @@ void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
   looks.reserve(databases.size());
   for (Database& database : databases) looks.emplace_back(database, pid, open_files);
   if (pains == Pains::kFew) {
-    bool told = true;
     for (KernelLook& look : looks) {
       look.Begin();
-      told = look.Ask() && told;
+      look.Ask();
     }
-    if (told) return;
+    return;
   }
   // A process may be between a lock call and its record: that is over in a moment.
   constexpr std::array<long, 4> kPausesUs = {0, 500, 2000, 5000};

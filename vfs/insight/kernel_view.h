@@ -17,8 +17,8 @@ KernelHolder OwnUnexplained(const Database& database, std::int64_t pid);
 // Fills what other processes are known to hold: their connections, as they publish them, and what
 // these do not explain of the kernel's locks. /proc/locks is read once for all databases, again
 // only where the two do not fit together. Locks that it leaves out, because their owner is outside
-// our pid namespace, are found by asking (asked_locks.h). With few pains the kernel is only asked,
-// unless that does not tell. REQUIRES: own_unexplained is read.
+// our pid namespace, are found by asking (asked_locks.h). With few pains the kernel is only asked.
+// REQUIRES: own_unexplained is read.
 void ReadKernelView(std::vector<Database>& databases, std::int64_t pid,
                     const kernel::OpenFiles& open_files, Pains pains);
 

@@ -371,16 +371,14 @@ Look Look::At(const std::vector<std::string>& paths, Pains pains) {
   ledger::PrepareClock();
   kernel::CloseKeptDeleted();
   Look look;
-  const OpenFiles before = OpenFiles::Scan();
+  const OpenFiles open_files = OpenFiles::Scan();
   for (const std::string& path : paths) {
     Database& database = look.databases_.emplace_back();
     database.path = path;
     database.own_pid = look.pid_;
-    ReadFiles(database, before);
+    ReadFiles(database, open_files);
     database.registry = std::make_unique<ledger::RegistryReader>(path, database.id);
   }
-  // Descriptors that reading has opened count from here on.
-  const OpenFiles open_files = OpenFiles::Scan();
   for (Database& database : look.databases_) {
     ReadOwn(database, look.pid_, pains);
     ReadWalState(database, open_files);

@@ -139,7 +139,7 @@ enum class Pains {
   kUsual,
   // What such a moment leaves open stays so.
   kOneMoment,
-  // Nor is /proc/locks read where the kernel tells without: see KernelWord.
+  // Nor is /proc/locks read: what the kernel tells without, see KernelWord.
   kFew,
 };
 

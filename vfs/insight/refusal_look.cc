@@ -132,8 +132,7 @@ std::optional<Finding> Find(const ledger::Refusal& refusal, Looked& looked) {
     Finding asked = Find(refusal, Pains::kFew);
     looked = Looked::kInVain;
     const Database& database = asked.look.databases().front();
-    if (database.kernel_word == KernelWord::kListed) return asked;
-    if (!MaySomebodyShare(refusal.event, database)) {
+    if (database.kernel_word && !MaySomebodyShare(refusal.event, database)) {
       // Of a writer that holds PENDING also the readers are to be told, for whom it waits.
       const bool is_all = asked.explanation.reason != Reason::kPendingWriter;
       if (is_all || !MayLook(refusal, g_listing)) return asked;

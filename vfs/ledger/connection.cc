@@ -262,13 +262,13 @@ void Connection::TellOfRelease(const HeldBits& before, LockMode level, Ticks now
   };
   if (before.database > LockMode::kShared && level <= LockMode::kShared) {
     const bool reserved = before.Holds(LockMode::kReserved);
-    Released(id(), Resource::kDatabase, before.database,
+    Released(Resource::kDatabase, before.database,
              since(reserved ? LockMode::kReserved : before.database), now);
     wrote_until_ = now;
   }
   const bool of_wal = record().slot.words.open_since.Own() >= since(LockMode::kShared);
   if (level == LockMode::kNone && !of_wal) {
-    Released(id(), Resource::kDatabase, LockMode::kShared,
+    Released(Resource::kDatabase, LockMode::kShared,
              std::max(since(LockMode::kShared), wrote_until_), now);
   }
 }
@@ -372,10 +372,14 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
                        now);
 }
 
+void Connection::TellOfShmHold(const hot::ShmLock& lock, Ticks since, Ticks now) const noexcept {
+  TellOfHold({id(), ShmResource(lock.offset), lock.mode, since, now});
+}
+
 void Connection::ReleaseShm(int offset, LockMode mode, Ticks now) noexcept {
   const Ticks since = record().slot.words.shm_since[static_cast<std::size_t>(offset)].Own();
   CountRelease(ShmResource(offset), mode, since, now);
-  Released(id(), ShmResource(offset), mode, since, now);
+  Released(ShmResource(offset), mode, since, now);
 }
 
 void Connection::ShmMapped(Ticks now) noexcept {

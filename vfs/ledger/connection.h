@@ -152,7 +152,7 @@ static_assert(Agrees({0, LockMode::kExclusive}) && Agrees({3, LockMode::kExclusi
 
 }  // namespace hot
 
-class Connection {
+class alignas(64) Connection {
  public:
   Connection() noexcept;
   Connection(const Connection&) = delete;
@@ -290,8 +290,13 @@ class Connection {
   // The connection's own commit is part of what its snapshot sees from then on. REQUIRES: its write
   // lock is held still.
   void SnapshotMoved(const SnapshotFacts& facts) noexcept {
-    auto& words = record().slot.words;
-    const Update update(record().slot.sequence);
+    ConnectionRecord& record = this->record();
+    auto& words = record.slot.words;
+    if (words.snapshot_salts.Own() == facts.salts) {  // one word, which belongs to all others
+      words.snapshot_frame.Store(facts.max_frame);
+      return;
+    }
+    const Update update(record.slot.sequence);
     words.snapshot_frame.Store(facts.max_frame);
     words.snapshot_salts.Store(facts.salts);
   }
@@ -333,6 +338,12 @@ class Connection {
                                const CallContext& context, const SnapshotFacts& facts) noexcept;
   void ReleaseShm(int offset, LockMode mode, Ticks now) noexcept;
   void TellOfRelease(const HeldBits& before, LockMode level, Ticks now) noexcept;
+  void Released(Resource resource, LockMode mode, Ticks since, Ticks now) const noexcept {
+    if (IsLongHold(since, now)) [[unlikely]]
+      TellOfHold({id(), resource, mode, since, now});
+  }
+  [[gnu::cold, gnu::noinline]] void TellOfShmHold(const hot::ShmLock& lock, Ticks since,
+                                                  Ticks now) const noexcept;
   void ReviewWait(Ticks now, const CallContext& context) noexcept;
   void EndWait(Resource resource, int count, LockMode mode, Ticks now) noexcept;
   void ForgetWait(WaitOutcome outcome, Ticks now) noexcept;
@@ -350,15 +361,17 @@ class Connection {
   // Loaded once a call: what has a database keeps its record as long as that is open.
   ConnectionRecord& record() const noexcept { return *record_.load(std::memory_order_acquire); }
 
-  std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown
-  std::uint64_t want_statement_ = 0;
-  std::uint64_t read_statement_ = 0;     // that began to read: took SHARED, or a read slot
-  std::uint64_t written_statement_ = 0;  // that let the write lock go last
-  Ticks wrote_until_ = 0;                // more than SHARED was held until then
-  bool waiting_is_noted_ = false;        // the newest wait note is of the refusal that is known
-  Ticks looked_after_ = 0;               // how long that wait had lasted when it was looked into
-  std::atomic<std::uint64_t> id_{0};
+  // What the hot pair needs: one cache line.
   std::atomic<ConnectionRecord*> record_;
+  std::atomic<std::uint64_t> id_{0};
+  std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown
+  std::uint64_t written_statement_ = 0;            // that let the write lock go last
+
+  std::uint64_t want_statement_ = 0;
+  std::uint64_t read_statement_ = 0;  // that began to read: took SHARED, or a read slot
+  Ticks wrote_until_ = 0;             // more than SHARED was held until then
+  bool waiting_is_noted_ = false;     // the newest wait note is of the refusal that is known
+  Ticks looked_after_ = 0;            // how long that wait had lasted when it was looked into
 
   // Guarded by the ledger's mutex.
   ConnectionInfo info_;
@@ -403,7 +416,8 @@ inline bool Connection::OneShmUnlocked(const hot::ShmLock& lock, Ticks now) noex
   record.stats.counters(kind).released.Add(1);
   record.stats.hold(kind).Record(now > since ? now - since : 0);
   record.ring.Append(lock.Unlocking(), now);
-  Released(id(), ShmResource(lock.offset), lock.mode, since, now);
+  if (IsLongHold(since, now)) [[unlikely]]
+    TellOfShmHold(lock, since, now);
   return hot::Idle(held);
 }
 

@@ -20,7 +20,7 @@ void WatchHolds(Ticks longer_than, HoldWatcher watcher) noexcept {
   internal::g_long_hold.store(longer_than, std::memory_order_release);
 }
 
-void internal::TellOfHold(const LongHold& hold) noexcept {
+void TellOfHold(const LongHold& hold) noexcept {
   if (hold.connection == 0) return;
   if (const HoldWatcher watcher = g_watcher.load(std::memory_order_acquire)) watcher(hold);
 }

@@ -33,19 +33,18 @@ using WaitWatcher = void (*)(std::uint64_t connection) noexcept;
 void WatchWaits(Ticks longer_than, WaitWatcher watcher) noexcept;
 void WaitEnded(std::uint64_t connection, Ticks waited) noexcept;
 
+// Of a hold that IsLongHold().
+[[gnu::cold]] void TellOfHold(const LongHold& hold) noexcept;
+
 namespace internal {
 extern std::atomic<Ticks> g_long_hold __attribute__((visibility("hidden")));
-[[gnu::cold]] void TellOfHold(const LongHold& hold) noexcept;
 }  // namespace internal
 
-inline void Released(std::uint64_t connection, Resource resource, LockMode mode, Ticks since,
-                     Ticks now) noexcept {
+// Whether somebody wants to know.
+inline bool IsLongHold(Ticks since, Ticks now) noexcept {
   // A tick of another processor may be a little older.
-  const bool is_long = now > since && since != 0 &&
-                       now - since > internal::g_long_hold.load(std::memory_order_relaxed);
-  if (is_long) [[unlikely]] {
-    internal::TellOfHold({connection, resource, mode, since, now});
-  }
+  return now > since && since != 0 &&
+         now - since > internal::g_long_hold.load(std::memory_order_relaxed);
 }
 
 }  // namespace lockscope::ledger

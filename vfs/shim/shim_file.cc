@@ -63,7 +63,7 @@ inline bool ShimFile::LocksAsBefore(int offset) const noexcept {
          tracker->Follows(*db_) && connection_->InAutocommit() && sqlite3_get_autocommit(*db_) != 0;
 }
 
-inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
+int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset), .count = 1});
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
@@ -79,7 +79,7 @@ inline int ShimFile::PlainShmLock(int offset, int flags) noexcept {
 
 // What began in autocommit ends in it: BEGIN would have kept the lock. What began inside a
 // transaction ends with it, or to try again: that is asked.
-inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
+int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const Connection::Calling calling(
       *connection_, {.resource = ShmResource(offset), .count = 1, .releasing = true});
   if (offset == kWriteOffset) WriteLockEnds();
@@ -88,11 +88,8 @@ inline int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
     return RecordShmLock(offset, 1, flags, result, 0, now);
   }
-  StatementTracker* const tracker = CurrentTracker();
-  if (offset == kWriteOffset && tracker != nullptr) {
-    connection_->WroteIn(tracker->statement_number());
-  }
   const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
+  StatementTracker* const tracker = CurrentTracker();
   if (idle && ModeOf(flags) == LockMode::kShared && tracker != nullptr) tracker->Finished();
   return SQLITE_OK;
 }
@@ -553,6 +550,8 @@ inline void ShimFile::WriteLockEnds() noexcept {
     connection_->SnapshotMoved(FactsFor(LockMode::kShared));
   }
   is_stale_ = false;
+  const StatementTracker* const tracker = CurrentTracker();
+  if (tracker != nullptr) connection_->WroteIn(tracker->statement_number());
 }
 
 // ---- the guard ----

@@ -100,8 +100,8 @@ class ShimFile {
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
   bool IsPlainShmLock(int offset, int count) const noexcept;
   bool LocksAsBefore(int offset) const noexcept;
-  int PlainShmLock(int offset, int flags) noexcept;
-  int PlainShmUnlock(int offset, int flags) noexcept;
+  [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmLock(int offset, int flags) noexcept;
+  [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmUnlock(int offset, int flags) noexcept;
   [[gnu::hot]] int AnyShmLock(int offset, int count, int flags) noexcept;
   [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
                                  ledger::Ticks now) noexcept;

@@ -22,7 +22,7 @@
 
 namespace lockscope::shim {
 
-class StatementTracker {
+class alignas(64) StatementTracker {  // what every statement needs lies in its first line
  public:
   static constexpr int kWalk = 8;
 

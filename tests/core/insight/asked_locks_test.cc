@@ -2,13 +2,16 @@
 //   exclusive  who holds PENDING, RESERVED, EXCLUSIVE, and the wal-index's locks
 //   shared     that somebody shares a lock of the wal-index, not who
 //   own        not what this process holds
+//   readers    that come and go all the while keep nothing from being told
 //   look       a look with few pains makes do with it, and knows what it does not know
 #include "insight/asked_locks.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include "core/session.h"
 #include "insight/locks.h"
@@ -94,6 +97,25 @@ TEST_F(AskedLocksTest, WhatThisProcessHoldsIsLeftOut) {
 
 TEST_F(AskedLocksTest, WithoutADatabaseNothingIsTold) {
   EXPECT_FALSE(AskForExclusive(Database{}, kernel::OpenFiles::Scan(), getpid()));
+  EXPECT_FALSE(
+      Look::At({dir_ / "none.db"}, Pains::kFew).databases().front().kernel_word.has_value());
+}
+
+TEST_F(AskedLocksTest, ReadersThatComeAndGoKeepNothingFromBeingTold) {
+  Make("wal");
+  std::atomic<bool> stop{false};
+  std::atomic<int> reads{0};
+  std::thread reader([&] {
+    Db db(path_);
+    while (!stop) {
+      db.Exec("select * from t");
+      ++reads;
+    }
+  });
+  while (reads == 0) std::this_thread::yield();
+  for (int i = 0; i < 300; ++i) EXPECT_TRUE(Ask().holders.empty());
+  stop = true;
+  reader.join();
 }
 
 TEST_F(AskedLocksTest, ALookWithFewPainsMakesDoWithIt) {
