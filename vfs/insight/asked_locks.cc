@@ -116,8 +116,8 @@ KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& op
 
 // Exclusive locks that are found twice in a row, by answers that each tell of one moment, were
 // there in between but for a process that took and let go the very same ones twice meanwhile.
-// Readers come and go all the while: whoever shared one at either time may have shared it in
-// between.
+// Readers come and go all the while: a lock is told as shared where it was at either time, and
+// where it is not, it was not at both.
 std::optional<ExclusiveLocks> AskForExclusive(const Database& database,
                                               const kernel::OpenFiles& open_files,
                                               std::int64_t own_pid) {

@@ -24,7 +24,7 @@ KernelHolder AskForOutside(const Database& database, const kernel::OpenFiles& op
 
 struct ExclusiveLocks {
   std::map<std::optional<std::int64_t>, KernelHolder> holders;  // null: outside our pid namespace
-  // The wal-index's locks that somebody may share, by xShmLock's offset.
+  // The wal-index's locks that somebody shared at the time, this process too, by xShmLock's offset.
   std::uint8_t shm_shared = 0;
 };
 

@@ -305,7 +305,8 @@ class KernelLook {
     const Others others(std::move(before_), database_.registry->Connections(), heard.holders);
     Remember(others, heard);
     database_.holders.clear();
-    bool settled = NothingIsLost(database_, database_.others);
+    const bool listed = heard.word == KernelWord::kListed;
+    bool settled = !listed || NothingIsLost(database_, database_.others);
     for (const auto& [pid, holder] : heard.holders) settled = Add(others, pid, holder) && settled;
     settled = Add(others, pid_, database_.own_unexplained) && settled;
     return Add(others, std::nullopt, heard.outside) && settled;

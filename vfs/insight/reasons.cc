@@ -113,7 +113,9 @@ class Explainer {
     if (blockers_.empty()) {
       const char* const advice = UpgradeAdvice();
       return {.reason = Reason::kUnknown,
-              .who = "nobody holds a lock that is in the way any more",
+              .who = others_came_later_
+                         ? "who was in the way has let go, and others have come since"
+                         : "nobody holds a lock that is in the way any more",
               .advice = advice != nullptr ? advice : "Waiting helps: set a busy timeout."};
     }
     const Reason reason = ReasonOfAll();
@@ -130,6 +132,10 @@ class Explainer {
     return lock.view != nullptr && request_.asker && KeyOf(*lock.view) == *request_.asker;
   }
 
+  bool CameLater(const LockFacts& lock) const {
+    return request_.refused != 0 && lock.since > request_.refused;
+  }
+
   void FindBlockers() {
     for (const LockFacts& lock : locks_) {
       if (!lock.granted || IsAsker(lock)) continue;
@@ -139,7 +145,11 @@ class Explainer {
       for (int i = 0; i < request_.wanted.count; ++i) {
         const auto resource = static_cast<Resource>(static_cast<int>(request_.wanted.resource) + i);
         if (!Refuses({lock.resource, lock.mode}, {resource, request_.wanted.to})) continue;
-        Add(lock);
+        if (CameLater(lock)) {
+          others_came_later_ = true;
+        } else {
+          Add(lock);
+        }
       }
     }
   }
@@ -313,6 +323,7 @@ class Explainer {
   const std::vector<LockFacts>& locks_;
   const Reasons reasons_;
   std::vector<LockFacts> blockers_;
+  bool others_came_later_ = false;
 };
 
 }  // namespace

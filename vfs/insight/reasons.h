@@ -42,6 +42,9 @@ struct RefusedRequest {
   std::optional<ConnectionKey> asker{};  // null: nobody in particular
   Event wanted{};                        // resource, count, mode and SQLite's result
   ledger::Upgrade upgrade = ledger::Upgrade::kNone;
+  // When it was refused last; 0: it would be now. Who took a lock later was not in its way. That is
+  // known of connections with lockscope alone.
+  ledger::Ticks refused = 0;
 };
 
 struct Explanation {

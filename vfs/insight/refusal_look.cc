@@ -42,8 +42,8 @@ class Share {
     std::int64_t used = used_until_ns_.load(std::memory_order_relaxed);
     std::int64_t wanted = 0;
     do {
-      wanted = std::min(std::max(used, begun - ahead_ns) + parts_ * took_ns,
-                        begun + parts_ * kMostCharged);
+      wanted = std::max(used, std::min(std::max(used, begun - ahead_ns) + parts_ * took_ns,
+                                       begun + parts_ * kMostCharged));
     } while (!used_until_ns_.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
   }
 
@@ -98,7 +98,7 @@ bool MayLook(const ledger::Refusal& refusal, const Budget& budget) {
 // Whether somebody may share what was asked for, and so be in the way unnamed.
 bool MaySomebodyShare(const Event& wanted, const Database& database) {
   if (wanted.to == LockMode::kShared) return false;  // refused by exclusive locks alone
-  if (wanted.resource == Resource::kDatabase) return wanted.to == LockMode::kExclusive;
+  if (wanted.resource == Resource::kDatabase) return wanted.to == LockMode::kExclusive;  // readers
   for (int i = 0; i < wanted.count; ++i) {
     if (database.MaySomebodyShare(ShmResource(ShmOffset(wanted.resource) + i))) return true;
   }
@@ -115,7 +115,8 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
   const Charge charge(pains == Pains::kFew ? g_asking : g_listing);
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
                                .wanted = refusal.event,
-                               .upgrade = refusal.upgrade};
+                               .upgrade = refusal.upgrade,
+                               .refused = refusal.at};
   Look look = Look::At({refusal.path}, pains);
   const Database& database = look.databases().front();
   Explanation explanation = ExplainRefusal(look, database, CollectLocks(look, database), request);
@@ -125,9 +126,9 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
 // Null where that would take too much; then `looked` says whether something was taken in vain.
 std::optional<Finding> Find(const ledger::Refusal& refusal, Looked& looked) {
   looked = Looked::kNot;
-  const bool takes_list =
+  const bool commits =
       refusal.event.resource == Resource::kDatabase && refusal.event.to == LockMode::kExclusive;
-  if (!takes_list) {
+  if (!commits) {
     if (!MayLook(refusal, g_asking)) return std::nullopt;
     Finding asked = Find(refusal, Pains::kFew);
     looked = Looked::kInVain;

@@ -47,19 +47,22 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const Explanation now = ExplainRefusal(look, *last.database, CollectLocks(look, *last.database),
                                          {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
-                                          .upgrade = note.upgrade});
+                                          .upgrade = note.upgrade,
+                                          .refused = note.last});
   const auto age_ms = look.AgeMs(note.last);
   const bool lately = age_ms && *age_ms <= kLongAgoMs;
   const auto is_held_since = [&note](const LockFacts& lock) {
     return lock.since != 0 && lock.since <= note.last;
   };
+  const auto is_blocker = [&cause](const LockFacts& lock) {
+    const bool same = lock.view == nullptr || cause.blocker_connection == 0 ||
+                      lock.view->info.id == cause.blocker_connection;
+    return lock.pid == cause.blocker_pid && same;
+  };
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
-                     now.blockers.front().pid == cause.blocker_pid &&
+                     is_blocker(now.blockers.front()) &&
                      (lately || is_held_since(now.blockers.front()));
-  const bool came_later =
-      std::any_of(now.blockers.begin(), now.blockers.end(),
-                  [&note](const LockFacts& lock) { return lock.since > note.last; });
-  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately && !came_later;
+  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately;
   if (still || unseen) return With(now.reason, now.Text());
   std::string text =
       With(cause.reason, cause.explanation.empty() ? "nobody looked into who was in the way."

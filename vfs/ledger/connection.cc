@@ -41,7 +41,9 @@ ConnectionRecord& Connection::Nobodys() noexcept {
   return record;
 }
 
-Connection::Connection() noexcept : record_(&Nobodys()) {}
+Connection::Connection() noexcept : record_(&Nobodys()) {
+  static_assert(sizeof record_ + sizeof id_ + sizeof sql_id_ + sizeof written_statement_ <= 64);
+}
 
 const char* Name(JournalMode mode) {
   static constexpr std::array<const char*, 6> kNames = {"delete", "truncate", "persist",
@@ -361,7 +363,6 @@ void Connection::ShmUnlocked(int offset, int count, LockMode mode, int result, T
     for (int i = offset; i < offset + count; ++i) {
       if ((all & ShmBits(i, 1)) != 0) ReleaseShm(i, mode, now);
     }
-    if (ShmResource(offset) == Resource::kWalWrite) WroteIn(context.statement_number);
   }
   record().ring.Append(Event{.operation = Operation::kShmUnlock,
                              .resource = ShmResource(offset),

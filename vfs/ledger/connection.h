@@ -239,8 +239,8 @@ class alignas(64) Connection {
   void ReviewWaits(Ticks now, const CallContext& context) noexcept {
     if (HasRefusal()) ReviewWait(now, context);
   }
-  // The write lock is let go, and still held here. A checkpoint takes it too, and writes nothing
-  // that would make another one follow.
+  // The write lock is about to be let go, perhaps after a commit. A checkpoint takes it too, and
+  // writes nothing that would make another one follow.
   void WroteIn(std::uint64_t statement_number) noexcept {
     if (held().Shm(ShmOffset(Resource::kWalCheckpoint)) != LockMode::kExclusive) {
       written_statement_ = statement_number;
@@ -361,7 +361,7 @@ class alignas(64) Connection {
   // Loaded once a call: what has a database keeps its record as long as that is open.
   ConnectionRecord& record() const noexcept { return *record_.load(std::memory_order_acquire); }
 
-  // What the hot pair needs: one cache line.
+  // What the hot pair needs: the first cache line.
   std::atomic<ConnectionRecord*> record_;
   std::atomic<std::uint64_t> id_{0};
   std::array<std::uint64_t, kSqlSlots> sql_id_{};  // of the text in each slot; 0: none is shown

@@ -15,9 +15,10 @@ namespace lockscope::ledger {
 struct Refusal {
   std::uint64_t connection = 0;
   const char* path = nullptr;
-  Event event;
-  HeldBits held;
+  Event event{};
+  HeldBits held{};
   Upgrade upgrade = Upgrade::kNone;
+  Ticks at = 0;
   Ticks waited = 0;  // since the first of its wait; 0: it is the first
 };
 

@@ -39,12 +39,12 @@ class StatementText {
   void Copy(const char* sql) noexcept;
   std::uint64_t NextId() noexcept;
 
-  std::uint64_t id_ = 0;
+  std::uint64_t id_ = 0;  // this and the next for every statement, the rest for new texts
+  bool known_ = false;
+  bool cut_ = false;
   std::uint64_t next_id_ = 0;
   std::size_t bytes_ = 0;     // of text_
   std::size_t compared_ = 0;  // how much of text_ is the statement's own beginning: all but the "…"
-  bool cut_ = false;
-  bool known_ = false;
   alignas(8) std::array<char, kSqlBytes + 8> text_{};  // zero-terminated
 };
 

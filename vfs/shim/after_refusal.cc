@@ -69,6 +69,7 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks now) n
                                 .event = event,
                                 .held = connection_->held(),
                                 .upgrade = upgrade,
+                                .at = now,
                                 .waited = now - connection_->WaitBegan()};
   const ledger::Looked looked = explainer(refusal, cause);
   if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);

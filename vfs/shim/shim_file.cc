@@ -25,7 +25,7 @@ using ledger::Ticks;
 static_assert(std::is_standard_layout_v<ShimFile>, "a sqlite3_file* to it is a ShimFile*");
 #endif
 
-// ---- the hot pair: before what SQLite calls, so that it becomes part of it ----
+// ---- the hot pair ----
 
 namespace {
 
@@ -549,9 +549,9 @@ inline void ShimFile::WriteLockEnds() noexcept {
   if (wal_index_ != nullptr && !is_stale_ && connection_->snapshot()) {
     connection_->SnapshotMoved(FactsFor(LockMode::kShared));
   }
-  is_stale_ = false;
   const StatementTracker* const tracker = CurrentTracker();
-  if (tracker != nullptr) connection_->WroteIn(tracker->statement_number());
+  if (tracker != nullptr && !is_stale_) connection_->WroteIn(tracker->statement_number());
+  is_stale_ = false;
 }
 
 // ---- the guard ----

@@ -22,7 +22,8 @@
 
 namespace lockscope::shim {
 
-class alignas(64) StatementTracker {  // what every statement needs lies in its first line
+// What every lock call and every statement needs lies in its first cache line.
+class alignas(64) StatementTracker {
  public:
   static constexpr int kWalk = 8;
 
