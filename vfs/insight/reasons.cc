@@ -114,7 +114,8 @@ class Explainer {
       const char* const advice = UpgradeAdvice();
       return {.reason = Reason::kUnknown,
               .who = others_came_later_
-                         ? "who was in the way has let go, and others have come since"
+                         ? "who was in the way cannot be told any more: the lock was taken again "
+                           "since, or is recorded so"
                          : "nobody holds a lock that is in the way any more",
               .advice = advice != nullptr ? advice : "Waiting helps: set a busy timeout."};
     }
@@ -132,8 +133,23 @@ class Explainer {
     return lock.view != nullptr && request_.asker && KeyOf(*lock.view) == *request_.asker;
   }
 
-  bool CameLater(const LockFacts& lock) const {
-    return request_.refused != 0 && lock.since > request_.refused;
+  // The lock that was in the way when the request was refused: one that is stronger now was
+  // perhaps weaker then. Null where none was there yet. Without a time of its own it may have been.
+  std::optional<LockFacts> AsOfRefusal(const LockFacts& lock, const LockRequest& wanted) const {
+    const auto was_there = [this](ledger::Ticks since) { return since <= request_.refused; };
+    if (request_.refused == 0 || was_there(lock.since)) return lock;
+    if (lock.view == nullptr || lock.resource != Resource::kDatabase) return std::nullopt;
+    for (const LockMode level : {LockMode::kPending, LockMode::kReserved, LockMode::kShared}) {
+      if (level >= lock.mode || !lock.view->held.Holds(level)) continue;
+      const ledger::Ticks since = lock.view->slot.database_since.at(ledger::LevelIndex(level));
+      if (since == 0 || !was_there(since)) continue;
+      if (!Refuses({Resource::kDatabase, level}, wanted)) continue;
+      LockFacts then = lock;
+      then.mode = level;
+      then.since = since;
+      return then;
+    }
+    return std::nullopt;
   }
 
   void FindBlockers() {
@@ -145,12 +161,16 @@ class Explainer {
       for (int i = 0; i < request_.wanted.count; ++i) {
         const auto resource = static_cast<Resource>(static_cast<int>(request_.wanted.resource) + i);
         if (!Refuses({lock.resource, lock.mode}, {resource, request_.wanted.to})) continue;
-        if (CameLater(lock)) {
-          others_came_later_ = true;
+        if (const auto then = AsOfRefusal(lock, {resource, request_.wanted.to})) {
+          Add(*then);
         } else {
-          Add(lock);
+          others_came_later_ = true;
         }
       }
+    }
+    // Who is seen without a time may have come then too.
+    if (others_came_later_) {
+      std::erase_if(blockers_, [](const LockFacts& lock) { return lock.since == 0; });
     }
   }
 

@@ -42,8 +42,8 @@ struct RefusedRequest {
   std::optional<ConnectionKey> asker{};  // null: nobody in particular
   Event wanted{};                        // resource, count, mode and SQLite's result
   ledger::Upgrade upgrade = ledger::Upgrade::kNone;
-  // When it was refused last; 0: it would be now. Who took a lock later was not in its way. That is
-  // known of connections with lockscope alone.
+  // When it was refused last; 0: it would be now. What is recorded as taken later was not in its
+  // way; locks that only the kernel tells of, and such as count other ticks, have no time.
   ledger::Ticks refused = 0;
 };
 

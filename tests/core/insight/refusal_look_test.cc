@@ -1,6 +1,7 @@
 // Who is in the way, as a look made for a refused request finds out:
 //   held    who held the lock when it was refused
 //   later   not who has taken it since
+//   commit  whose lock has become another one since
 //   both    of several, those who were there
 #include "insight/refusal_look.h"
 
@@ -18,6 +19,7 @@ namespace lockscope::insight {
 namespace {
 
 using ledger::Looked;
+using testing::Actor;
 using testing::Client;
 using testing::Db;
 
@@ -69,6 +71,37 @@ TEST_F(RefusalLookTest, WhoTookTheLockLaterIsNot) {
   writer.db().Exec("begin immediate");
   EXPECT_EQ(LookAt(kWrites, refused), Looked::kInVain);
   EXPECT_EQ(cause_.reason, Reason::kUnknown);
+  EXPECT_FALSE(cause_.blocker_pid);
+}
+
+// A commit that waits for a reader has held its lock all the while.
+TEST_F(RefusalLookTest, AWriterThatCommitsSinceIsNamedByWhatItHeldThen) {
+  Make("delete");
+  Client reader(path_);
+  reader.db().Exec("begin; select * from t");
+  Client writer(path_);
+  writer.db().Exec("begin immediate; insert into t values (2)");
+  const ledger::Ticks refused = Refused();
+  ASSERT_EQ(writer.Refused("commit"), SQLITE_BUSY);
+  ASSERT_EQ(LookAt({.resource = Resource::kDatabase, .to = LockMode::kReserved}, refused),
+            Looked::kFound);
+  EXPECT_EQ(cause_.reason, Reason::kWriter);
+  EXPECT_EQ(std::to_string(cause_.blocker_connection), writer.number());
+}
+
+// Whom only the kernel sees may have come later as well as who is known to.
+TEST_F(RefusalLookTest, NobodyIsNamedWithoutATimeBesideWhoCameLater) {
+  Make("delete");
+  Actor plain;
+  plain.Open("c", path_);
+  plain.Exec("c", "begin; select * from t");
+  const ledger::Ticks refused = Refused();
+  ASSERT_EQ(LookAt(kCommits, refused), Looked::kFound);
+  EXPECT_EQ(cause_.blocker_pid, plain.pid());
+  cause_ = {};
+  Client later(path_);
+  later.db().Exec("begin; select * from t");
+  EXPECT_EQ(LookAt(kCommits, refused), Looked::kInVain);
   EXPECT_FALSE(cause_.blocker_pid);
 }
 
