@@ -48,7 +48,10 @@ Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
     return lock.mode == LockMode::kShared ? Reason::kReaders : Reason::kUnknown;
   }
   if (recover_.count(WhoOf(lock)) > 0) return Reason::kWalRecovery;
-  if (lock.resource == Resource::kWalCheckpoint) return Reason::kCheckpoint;
+  if (lock.resource == Resource::kWalCheckpoint) {
+    // Shared it is held by sqlite3_snapshot_open() and sqlite3_snapshot_recover() for a moment.
+    return lock.mode == LockMode::kExclusive ? Reason::kCheckpoint : Reason::kUnknown;
+  }
   if (checkpoint_.count(WhoOf(lock)) > 0) {
     // Of a process the kernel tells the sum of its connections: it may be a writer beside a
     // checkpoint.
@@ -133,38 +136,43 @@ class Explainer {
     return lock.view != nullptr && request_.asker && KeyOf(*lock.view) == *request_.asker;
   }
 
-  // The lock that was in the way when the request was refused: one that is stronger now was
-  // perhaps weaker then. Null where none was there yet. Without a time of its own it may have been.
-  std::optional<LockFacts> AsOfRefusal(const LockFacts& lock, const LockRequest& wanted) const {
-    const auto was_there = [this](ledger::Ticks since) { return since <= request_.refused; };
-    if (request_.refused == 0 || was_there(lock.since)) return lock;
-    if (lock.view == nullptr || lock.resource != Resource::kDatabase) return std::nullopt;
+  // In the way of its own process alone.
+  static bool IsLost(const LockFacts& lock) {
+    return lock.verified == false && !(lock.view != nullptr && lock.view->process == nullptr);
+  }
+
+  struct Hold {
+    LockMode mode = LockMode::kNone;  // kNone: none
+    ledger::Ticks since = 0;
+  };
+
+  // What of this lock was in the way when the request was refused: one that is stronger now was
+  // perhaps weaker then. None where it may not have been there yet, as of two things in one tick of
+  // a coarse clock either may have been first. One without a time of its own is told as it is now.
+  Hold AsOfRefusal(const LockFacts& lock, const LockRequest& wanted) const {
+    const auto was_there = [this](ledger::Ticks since) { return since < request_.asked; };
+    if (request_.asked == 0 || was_there(lock.since)) return {lock.mode, lock.since};
+    if (lock.view == nullptr || lock.resource != Resource::kDatabase) return {};
     for (const LockMode level : {LockMode::kPending, LockMode::kReserved, LockMode::kShared}) {
       if (level >= lock.mode || !lock.view->held.Holds(level)) continue;
       const ledger::Ticks since = lock.view->slot.database_since.at(ledger::LevelIndex(level));
       if (since == 0 || !was_there(since)) continue;
-      if (!Refuses({Resource::kDatabase, level}, wanted)) continue;
-      LockFacts then = lock;
-      then.mode = level;
-      then.since = since;
-      return then;
+      if (Refuses({Resource::kDatabase, level}, wanted)) return {level, since};
     }
-    return std::nullopt;
+    return {};
   }
 
   void FindBlockers() {
     for (const LockFacts& lock : locks_) {
-      if (!lock.granted || IsAsker(lock)) continue;
-      if (lock.verified == false && !(lock.view != nullptr && lock.view->process == nullptr)) {
-        continue;  // lost: in the way of its own process alone
-      }
+      if (!lock.granted || IsAsker(lock) || IsLost(lock)) continue;
       for (int i = 0; i < request_.wanted.count; ++i) {
         const auto resource = static_cast<Resource>(static_cast<int>(request_.wanted.resource) + i);
         if (!Refuses({lock.resource, lock.mode}, {resource, request_.wanted.to})) continue;
-        if (const auto then = AsOfRefusal(lock, {resource, request_.wanted.to})) {
-          Add(*then);
-        } else {
+        const Hold then = AsOfRefusal(lock, {resource, request_.wanted.to});
+        if (then.mode == LockMode::kNone) {
           others_came_later_ = true;
+        } else {
+          Add(lock, then);
         }
       }
     }
@@ -175,15 +183,21 @@ class Explainer {
   }
 
   // One lock of each: of the database's the strongest says most.
-  void Add(const LockFacts& lock) {
-    const auto same = std::find_if(blockers_.begin(), blockers_.end(), [&](const LockFacts& known) {
+  void Add(const LockFacts& lock, const Hold& then) {
+    auto blocker = std::find_if(blockers_.begin(), blockers_.end(), [&](const LockFacts& known) {
       return WhoOf(known) == WhoOf(lock);
     });
-    if (same == blockers_.end()) {
-      blockers_.push_back(lock);
-    } else if (lock.mode > same->mode) {
-      *same = lock;
+    if (blocker == blockers_.end()) {
+      blocker = blockers_.insert(blockers_.end(), lock);
+    } else if (then.mode > blocker->mode) {
+      *blocker = lock;
+    } else {
+      return;
     }
+    if (then.mode == lock.mode) return;
+    blocker->mode = then.mode;
+    blocker->since = then.since;
+    blocker->sql.reset();  // of the statement that has made it stronger
   }
 
   // ---- why ----
@@ -227,6 +241,7 @@ class Explainer {
     if (blockers_.size() > kNamedAtMost) {
       text += "; and " + std::to_string(blockers_.size() - kNamedAtMost) + " more";
     }
+    if (others_came_later_) text += "; perhaps others too, who have taken their locks again since";
     return text;
   }
 
@@ -251,7 +266,7 @@ class Explainer {
     std::size_t count = 0;
     for (const LockFacts& lock : locks_) {
       const bool reads = lock.granted && lock.resource == Resource::kDatabase &&
-                         lock.mode == LockMode::kShared && !IsAsker(lock);
+                         lock.mode == LockMode::kShared && !IsAsker(lock) && !IsLost(lock);
       if (!reads || ++count > kNamedAtMost) continue;
       text += (count == 1 ? "" : ", ") + DescribeHolder(look_, lock);
     }

@@ -42,9 +42,10 @@ struct RefusedRequest {
   std::optional<ConnectionKey> asker{};  // null: nobody in particular
   Event wanted{};                        // resource, count, mode and SQLite's result
   ledger::Upgrade upgrade = ledger::Upgrade::kNone;
-  // When it was refused last; 0: it would be now. What is recorded as taken later was not in its
-  // way; locks that only the kernel tells of, and such as count other ticks, have no time.
-  ledger::Ticks refused = 0;
+  // Before the call that was refused last; 0: it would be now. What is not recorded as taken before
+  // that may not have been in its way; locks that only the kernel tells of, and such as count other
+  // ticks, have no time.
+  ledger::Ticks asked = 0;
 };
 
 struct Explanation {

@@ -116,7 +116,7 @@ Finding Find(const ledger::Refusal& refusal, Pains pains) {
   const RefusedRequest request{.asker = ConnectionKey{0, refusal.connection},
                                .wanted = refusal.event,
                                .upgrade = refusal.upgrade,
-                               .refused = refusal.at};
+                               .asked = refusal.asked};
   Look look = Look::At({refusal.path}, pains);
   const Database& database = look.databases().front();
   Explanation explanation = ExplainRefusal(look, database, CollectLocks(look, database), request);

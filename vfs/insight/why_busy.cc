@@ -12,6 +12,7 @@ namespace lockscope::insight {
 namespace {
 
 constexpr std::int64_t kLongAgoMs = 2000;
+constexpr std::int64_t kMomentAgoMs = 250;
 
 bool IsOwn(const Asker& asker, const SeenWait& wait, const Look& look) {
   return wait.teller.pid == look.pid() &&
@@ -39,8 +40,9 @@ std::string With(Reason reason, const std::string& text) {
   return std::string(Name(reason)) + ": " + text;
 }
 
-// As it was found then. As it is now only where that is what was in the way then: a moment later,
-// or where a lock has been held ever since.
+// As it was found then. As it is now only where that is what was in the way then: the same one soon
+// after, whoever has held the lock ever since, and, where nobody looked, a moment later also who
+// has it without telling since when.
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
@@ -48,11 +50,11 @@ std::string Tell(const Look& look, const LastBusy& last) {
                                          {.asker = ConnectionKey{0, last.wait.connection},
                                           .wanted = note.wanted,
                                           .upgrade = note.upgrade,
-                                          .refused = note.last});
+                                          .asked = note.last});
   const auto age_ms = look.AgeMs(note.last);
   const bool lately = age_ms && *age_ms <= kLongAgoMs;
   const auto is_held_since = [&note](const LockFacts& lock) {
-    return lock.since != 0 && lock.since <= note.last;
+    return lock.since != 0 && lock.since < note.last;
   };
   const auto is_blocker = [&cause](const LockFacts& lock) {
     const bool same = lock.view == nullptr || cause.blocker_connection == 0 ||
@@ -62,7 +64,11 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
                      is_blocker(now.blockers.front()) &&
                      (lately || is_held_since(now.blockers.front()));
-  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && lately;
+  const bool at_once = age_ms && *age_ms <= kMomentAgoMs;
+  const bool all_were_there = std::all_of(
+      now.blockers.begin(), now.blockers.end(),
+      [&](const LockFacts& lock) { return is_held_since(lock) || (lock.since == 0 && at_once); });
+  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && all_were_there;
   if (still || unseen) return With(now.reason, now.Text());
   std::string text =
       With(cause.reason, cause.explanation.empty() ? "nobody looked into who was in the way."

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 
-#include "ledger/connection_slot.h"
 #include "ledger/wait_notes.h"
 #include "model/event.h"
 
@@ -16,10 +15,9 @@ struct Refusal {
   std::uint64_t connection = 0;
   const char* path = nullptr;
   Event event{};
-  HeldBits held{};
   Upgrade upgrade = Upgrade::kNone;
-  Ticks at = 0;
-  Ticks waited = 0;  // since the first of its wait; 0: it is the first
+  Ticks asked = 0;   // before the refused call: what is taken later was not in its way
+  Ticks waited = 0;  // since the first call of its wait; 0: it is the first, or of the same tick
 };
 
 enum class Looked : std::uint8_t {

@@ -10,8 +10,9 @@ using ledger::Autocommit;
 using ledger::CallContext;
 using ledger::Ticks;
 
-// `db`: of the connection that was refused; null: not known.
-void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks now) noexcept {
+// `db`: of the connection that was refused; null: not known. It is told of by the time at which it
+// asked: when the call comes back, others may have taken the lock since it was refused.
+void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks asked) noexcept {
   const auto refused = connection_->refused();
   // A barrier tells by itself what was in its way.
   if (!refused || vfs_->for_barriers()) return;
@@ -22,11 +23,11 @@ void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks now) 
     connection_->RefusalSwallowed();
     return;
   }
-  const bool begins = connection_->WaitBegins(now);
-  if (!begins && !connection_->WaitNeedsCause(now)) return;
+  const bool begins = connection_->WaitBegins(asked);
+  if (!begins && !connection_->WaitNeedsCause(asked)) return;
   const ledger::Upgrade upgrade = UpgradeOf(*refused, context);
   if (begins && upgrade != ledger::Upgrade::kNone) connection_->WaitUpgrades(upgrade);
-  Explain(*refused, upgrade, now);
+  Explain(*refused, upgrade, asked);
 }
 
 // Null: not known.
@@ -60,20 +61,19 @@ ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
   return HasUnfinished(*db_) ? Upgrade::kBesideStatement : Upgrade::kInStatement;
 }
 
-void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks now) noexcept {
+void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks asked) noexcept {
   const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;
   const ledger::Refusal refusal{.connection = connection_->id(),
                                 .path = path_,
                                 .event = event,
-                                .held = connection_->held(),
                                 .upgrade = upgrade,
-                                .at = now,
-                                .waited = now - connection_->WaitBegan()};
+                                .asked = asked,
+                                .waited = asked - connection_->WaitBegan()};
   const ledger::Looked looked = explainer(refusal, cause);
   if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);
-  if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(now);
+  if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(asked);
 }
 
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {

@@ -65,10 +65,13 @@ inline bool ShimFile::LocksAsBefore(int offset) const noexcept {
 
 int ShimFile::PlainShmLock(int offset, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset), .count = 1});
+  // Every reader takes a shared one, and no refusal of it is told as a wait: one time stamp is
+  // enough.
+  const Ticks asked = ModeOf(flags) == LockMode::kShared ? 0 : ledger::Now();
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !LocksAsBefore(offset)) [[unlikely]] {
-    return RecordShmLock(offset, 1, flags, result, 0, now);
+    return RecordShmLock(offset, 1, flags, result, {asked != 0 ? asked : now, now});
   }
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
@@ -86,7 +89,7 @@ int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
-    return RecordShmLock(offset, 1, flags, result, 0, now);
+    return RecordShmLock(offset, 1, flags, result, {now, now});
   }
   const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
   StatementTracker* const tracker = CurrentTracker();
@@ -319,17 +322,10 @@ inline void ShimFile::AfterUnlock() noexcept {
   if (tracker != nullptr && connection_->Idle()) tracker->Finished();
 }
 
-// A call that is granted at once carries one time stamp: a second would cost as much again. A call
-// that repeats a refused one is worth both. 0 for the former.
-Ticks ShimFile::RetryBegins() const noexcept {
-  return connection_->HasRefusal() ? ledger::Now() : 0;
+// Only of a call that repeats a refused one.
+inline Ticks ShimFile::Duration(const CallTime& time) const noexcept {
+  return connection_->HasRefusal() ? time.returned - time.asked : ledger::kNotMeasured;
 }
-
-namespace {
-
-Ticks Since(Ticks begun, Ticks now) { return begun == 0 ? ledger::kNotMeasured : now - begun; }
-
-}  // namespace
 
 // ---- the database lock ----
 
@@ -341,8 +337,9 @@ inline sqlite3* ShimFile::UserThatLocks(LockMode wanted, LockMode held) const no
 
 int ShimFile::Lock(int level) noexcept {
   const Connection::Calling calling(*connection_, {.count = 1});
-  const Ticks begun = RetryBegins();
-  const int result = LockBelow(level);
+  const Ticks begun = ledger::Now();
+  Ticks asked = begun;
+  const int result = LockBelow(level, asked);
   const Ticks now = ledger::Now();
   const auto wanted = static_cast<LockMode>(level);
   const ledger::HeldBits before = connection_->held();
@@ -353,22 +350,24 @@ int ShimFile::Lock(int level) noexcept {
     return SQLITE_OK;
   }
   const CallContext context = RefusedContext(db);
-  connection_->DatabaseRefused(wanted, LevelBelow(), result, Since(begun, now), now, context);
+  const Ticks duration = Duration({begun, now});
+  connection_->DatabaseRefused(wanted, LevelBelow(), result, duration, now, context);
   SleepsFor(*connection_);
-  AfterRefusal(db, context, now);
+  AfterRefusal(db, context, asked);
   return result;
 }
 
-inline int ShimFile::LockBelow(int level) noexcept {
+// `asked` becomes later where more than one call is made.
+inline int ShimFile::LockBelow(int level, Ticks& asked) noexcept {
   if (level == SQLITE_LOCK_SHARED) {
     const std::uint32_t most_ms = settings::RecoveryWaitMs(settings_);
     if (most_ms != 0) [[unlikely]]
-      return LockSharedPatiently(most_ms);
+      return LockSharedPatiently(most_ms, asked);
   }
   return lower()->pMethods->xLock(lower(), level);
 }
 
-int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
+int ShimFile::LockSharedPatiently(std::uint32_t most_ms, Ticks& asked) noexcept {
   // Held already, it keeps recoverers out: no time to wait.
   if (connection_->held().database == LockMode::kNone && !vfs_->for_barriers()) {
     try {
@@ -383,6 +382,7 @@ int ShimFile::LockSharedPatiently(std::uint32_t most_ms) noexcept {
       while (true) {
         patience_->Await(*vfs_->base(), ContextWithoutText(User()).statement_number,
                          std::chrono::milliseconds(most_ms));
+        asked = ledger::Now();
         const int result = lower()->pMethods->xLock(lower(), SQLITE_LOCK_SHARED);
         if ((result & 0xff) != SQLITE_BUSY || !patience_->MayRetry()) return result;
       }
@@ -491,15 +491,16 @@ int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset),
                                                    .count = count,
                                                    .releasing = (flags & SQLITE_SHM_UNLOCK) != 0});
-  const Ticks begun = RetryBegins();
+  const Ticks asked = ledger::Now();
   if (offset == kWriteOffset && (flags & SQLITE_SHM_UNLOCK) != 0) WriteLockEnds();
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
-  return RecordShmLock(offset, count, flags, result, begun, ledger::Now());
+  return RecordShmLock(offset, count, flags, result, {asked, ledger::Now()});
 }
 
-int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks begun,
-                            Ticks now) noexcept {
+int ShimFile::RecordShmLock(int offset, int count, int flags, int result,
+                            const CallTime& time) noexcept {
   const LockMode mode = ModeOf(flags);
+  const Ticks now = time.returned;
   if ((flags & SQLITE_SHM_UNLOCK) != 0) {
     connection_->ShmUnlocked(offset, count, mode, result, now, ContextWithoutText(User()));
     if (guard_.armed() && Covers(offset, count, kCheckpointOffset)) guard_.CheckpointLockReleased();
@@ -510,9 +511,9 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result, Ticks 
   if (result != SQLITE_OK) {
     sqlite3* const db = User();
     const CallContext context = RefusedContext(db);
-    connection_->ShmRefused(offset, count, mode, result, Since(begun, now), now, context);
+    connection_->ShmRefused(offset, count, mode, result, Duration(time), now, context);
     SleepsFor(*connection_);
-    AfterRefusal(db, context, now);
+    AfterRefusal(db, context, time.asked);
     return result;
   }
   if (mode == LockMode::kExclusive) {

@@ -71,11 +71,15 @@ class ShimFile {
  private:
   struct Methods;  // the trampolines that SQLite calls
   friend struct Methods;
+  struct CallTime {
+    ledger::Ticks asked = 0;  // not later than the answer of the VFS below
+    ledger::Ticks returned = 0;
+  };
 
   int Close() noexcept;
   int Lock(int level) noexcept;
-  int LockBelow(int level) noexcept;
-  int LockSharedPatiently(std::uint32_t most_ms) noexcept;
+  int LockBelow(int level, ledger::Ticks& asked) noexcept;
+  int LockSharedPatiently(std::uint32_t most_ms, ledger::Ticks& asked) noexcept;
   int Unlock(int level) noexcept;
   bool StepsBack() noexcept;
   int CheckReservedLock(int* result) noexcept;
@@ -103,10 +107,10 @@ class ShimFile {
   [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmLock(int offset, int flags) noexcept;
   [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmUnlock(int offset, int flags) noexcept;
   [[gnu::hot]] int AnyShmLock(int offset, int count, int flags) noexcept;
-  [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result, ledger::Ticks begun,
-                                 ledger::Ticks now) noexcept;
+  [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result,
+                                 const CallTime& time) noexcept;
   void AfterUnlock() noexcept;
-  ledger::Ticks RetryBegins() const noexcept;
+  ledger::Ticks Duration(const CallTime& time) const noexcept;
   LockMode LevelBelow() noexcept;
   ledger::SnapshotFacts FactsFor(LockMode mode) const noexcept;
   void WalIndexOpened() noexcept;
@@ -115,10 +119,10 @@ class ShimFile {
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
-  void AfterRefusal(sqlite3* db, const ledger::CallContext& context, ledger::Ticks now) noexcept;
+  void AfterRefusal(sqlite3* db, const ledger::CallContext& context, ledger::Ticks asked) noexcept;
   const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
-  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks now) noexcept;
+  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks asked) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
                                               const ledger::CallContext& context) noexcept;

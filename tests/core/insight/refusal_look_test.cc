@@ -1,10 +1,12 @@
 // Who is in the way, as a look made for a refused request finds out:
-//   held    who held the lock when it was refused
-//   later   not who has taken it since
-//   commit  whose lock has become another one since
-//   both    of several, those who were there
+//   held       who held the lock when it was refused
+//   later      not who has taken it since, were it before the refused call came back
+//   stronger   whose lock has become another one since
+//   untimed    of whom only the kernel tells
+//   several    those of them who were there
 #include "insight/refusal_look.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -13,7 +15,10 @@
 #include <thread>
 
 #include "core/insight/blockers_fixture.h"
+#include "core/shim/fake_vfs.h"
+#include "insight/look.h"
 #include "ledger/clock.h"
+#include "lockscope.h"
 
 namespace lockscope::insight {
 namespace {
@@ -22,6 +27,8 @@ using ledger::Looked;
 using testing::Actor;
 using testing::Client;
 using testing::Db;
+using ::testing::HasSubstr;
+using testing::Quote;
 
 class RefusalLookTest : public ::testing::Test {
  protected:
@@ -31,18 +38,20 @@ class RefusalLookTest : public ::testing::Test {
               "; create table t(x); insert into t values (1)");
   }
 
-  Looked LookAt(const Event& wanted, ledger::Ticks at) {
+  Looked LookAt(const Event& wanted, ledger::Ticks asked) {
     // So long that it is looked into however many were lately.
     constexpr ledger::Ticks kLong = ledger::Ticks{1} << 45;
     return LookAtRefusal(
-        {.connection = 0, .path = path_.c_str(), .event = wanted, .at = at, .waited = kLong},
+        {.connection = 0, .path = path_.c_str(), .event = wanted, .asked = asked, .waited = kLong},
         cause_);
   }
 
-  // A moment that all that follows is later than, by the coarse clock too.
-  static ledger::Ticks Refused() {
+  // Later than all before it and earlier than all that follows, by the coarse clock too.
+  static ledger::Ticks Asked() {
+    constexpr std::chrono::milliseconds kTick(20);
+    std::this_thread::sleep_for(kTick);
     const ledger::Ticks now = ledger::Now();
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(kTick);
     return now;
   }
 
@@ -52,13 +61,15 @@ class RefusalLookTest : public ::testing::Test {
 };
 
 constexpr Event kWrites{.resource = Resource::kWalWrite, .to = LockMode::kExclusive};
+constexpr Event kReads{.resource = Resource::kDatabase, .to = LockMode::kShared};
+constexpr Event kBegins{.resource = Resource::kDatabase, .to = LockMode::kReserved};
 constexpr Event kCommits{.resource = Resource::kDatabase, .to = LockMode::kExclusive};
 
 TEST_F(RefusalLookTest, WhoHeldTheLockWhenItWasRefusedIsNamed) {
   Make("wal");
   Client writer(path_);
   writer.db().Exec("begin immediate");
-  ASSERT_EQ(LookAt(kWrites, ledger::Now()), Looked::kFound);
+  ASSERT_EQ(LookAt(kWrites, Asked()), Looked::kFound);
   EXPECT_EQ(cause_.reason, Reason::kWriter);
   EXPECT_EQ(cause_.blocker_pid, getpid());
   EXPECT_EQ(std::to_string(cause_.blocker_connection), writer.number());
@@ -66,12 +77,62 @@ TEST_F(RefusalLookTest, WhoHeldTheLockWhenItWasRefusedIsNamed) {
 
 TEST_F(RefusalLookTest, WhoTookTheLockLaterIsNot) {
   Make("wal");
-  const ledger::Ticks refused = Refused();
+  const ledger::Ticks asked = Asked();
   Client writer(path_);
   writer.db().Exec("begin immediate");
-  EXPECT_EQ(LookAt(kWrites, refused), Looked::kInVain);
+  EXPECT_EQ(LookAt(kWrites, asked), Looked::kInVain);
   EXPECT_EQ(cause_.reason, Reason::kUnknown);
   EXPECT_FALSE(cause_.blocker_pid);
+}
+
+// Of two things in one tick of a coarse clock either may have been first.
+TEST_F(RefusalLookTest, WhoTookTheLockInTheTickOfTheRequestIsNot) {
+  Make("wal");
+  Client writer(path_);
+  writer.db().Exec("begin immediate");
+  const Look look = Look::At({path_}, Pains::kFew);
+  const auto& own = look.databases().front().own;
+  ASSERT_EQ(own.size(), 1U);
+  const ledger::Ticks taken = own.front().slot.shm_since.at(ShmOffset(Resource::kWalWrite));
+  EXPECT_EQ(LookAt(kWrites, taken), Looked::kInVain);
+  EXPECT_EQ(LookAt(kWrites, taken + 1), Looked::kFound);
+}
+
+// A thread may be stopped between the answer and all that it does then.
+TEST_F(RefusalLookTest, WhoTookTheLockBeforeTheRefusedCallCameBackIsNot) {
+  static auto* const fake = new testing::FakeVfs("comes-back-late");  // registered for ever
+  ASSERT_EQ(lockscope_register(fake->name(), "late", 0), SQLITE_OK);
+  Make("wal");
+  Client holder(path_);
+  Client taker(path_);
+  Db refused(path_, "late");
+  refused.Exec("select * from t");
+  const auto tell = [&](bool late) {
+    holder.Exec("begin immediate");
+    Asked();
+    if (late) {
+      fake->after_refusal = [&] {
+        holder.Exec("commit");
+        taker.Exec("begin immediate");
+      };
+    }
+    EXPECT_EQ(refused.Try("begin immediate").code, SQLITE_BUSY);
+    (late ? taker : holder).Exec("commit");
+    return Db(":memory:")
+        .Value("select explanation is null, reason, blocker_pid from lockscope_waits(" +
+               Quote(path_) + ") limit 1");
+  };
+  for (const bool late : {false, true}) {
+    SCOPED_TRACE(late);
+    // There may have been too many looks lately.
+    ASSERT_TRUE(testing::Eventually([&] {
+      const std::string told = tell(late);
+      EXPECT_TRUE(told.starts_with("1 unknown") ||
+                  told == (late ? "0 unknown NULL" : "0 writer " + std::to_string(getpid())))
+          << told;
+      return told.starts_with("0");
+    }));
+  }
 }
 
 // A commit that waits for a reader has held its lock all the while.
@@ -81,12 +142,46 @@ TEST_F(RefusalLookTest, AWriterThatCommitsSinceIsNamedByWhatItHeldThen) {
   reader.db().Exec("begin; select * from t");
   Client writer(path_);
   writer.db().Exec("begin immediate; insert into t values (2)");
-  const ledger::Ticks refused = Refused();
+  const ledger::Ticks asked = Asked();
   ASSERT_EQ(writer.Refused("commit"), SQLITE_BUSY);
-  ASSERT_EQ(LookAt({.resource = Resource::kDatabase, .to = LockMode::kReserved}, refused),
+  ASSERT_EQ(LookAt({.resource = Resource::kDatabase, .to = LockMode::kReserved}, asked),
             Looked::kFound);
   EXPECT_EQ(cause_.reason, Reason::kWriter);
   EXPECT_EQ(std::to_string(cause_.blocker_connection), writer.number());
+  EXPECT_EQ(cause_.blocker_sql, "");  // COMMIT did not run yet
+  EXPECT_THAT(cause_.explanation, HasSubstr("has held RESERVED"));
+  // Readers were refused by nobody then.
+  cause_ = {};
+  EXPECT_EQ(LookAt(kReads, asked), Looked::kInVain);
+  EXPECT_EQ(cause_.reason, Reason::kUnknown);
+}
+
+TEST_F(RefusalLookTest, AWriterThatSpillsSinceIsNamedByWhatItHeldThen) {
+  Make("delete");
+  Client writer(path_);
+  writer.Exec("pragma cache_size=1; begin immediate; insert into t values (2)");
+  const ledger::Ticks asked = Asked();
+  writer.Exec(
+      "with recursive n(i) as (values(1) union all select i + 1 from n where i < 50) "
+      "insert into t select randomblob(5000) from n");
+  ASSERT_EQ(Db(":memory:").Value("select mode from lockscope_locks(" + Quote(path_) + ")"),
+            "EXCLUSIVE");
+  ASSERT_EQ(LookAt(kBegins, asked), Looked::kFound);
+  EXPECT_EQ(cause_.reason, Reason::kWriter);
+  EXPECT_EQ(cause_.blocker_sql, "");
+  EXPECT_THAT(cause_.explanation, HasSubstr("has held RESERVED"));
+}
+
+TEST_F(RefusalLookTest, AReaderThatWritesSinceIsNamedByWhatItHeldThen) {
+  Make("delete");
+  Client reader(path_);
+  reader.Exec("begin; select * from t");
+  const ledger::Ticks asked = Asked();
+  reader.Exec("insert into t values (2)");
+  ASSERT_EQ(LookAt(kCommits, asked), Looked::kFound);
+  EXPECT_EQ(cause_.reason, Reason::kReaders);
+  EXPECT_EQ(cause_.blocker_sql, "");
+  EXPECT_THAT(cause_.explanation, HasSubstr("has held SHARED"));
 }
 
 // Whom only the kernel sees may have come later as well as who is known to.
@@ -95,13 +190,13 @@ TEST_F(RefusalLookTest, NobodyIsNamedWithoutATimeBesideWhoCameLater) {
   Actor plain;
   plain.Open("c", path_);
   plain.Exec("c", "begin; select * from t");
-  const ledger::Ticks refused = Refused();
-  ASSERT_EQ(LookAt(kCommits, refused), Looked::kFound);
+  const ledger::Ticks asked = Asked();
+  ASSERT_EQ(LookAt(kCommits, asked), Looked::kFound);
   EXPECT_EQ(cause_.blocker_pid, plain.pid());
   cause_ = {};
   Client later(path_);
   later.db().Exec("begin; select * from t");
-  EXPECT_EQ(LookAt(kCommits, refused), Looked::kInVain);
+  EXPECT_EQ(LookAt(kCommits, asked), Looked::kInVain);
   EXPECT_FALSE(cause_.blocker_pid);
 }
 
@@ -109,12 +204,14 @@ TEST_F(RefusalLookTest, OfSeveralReadersThoseWhoWereThereAreNamed) {
   Make("delete");
   Client earlier(path_);
   earlier.db().Exec("begin; select * from t");
-  const ledger::Ticks refused = Refused();
+  const ledger::Ticks asked = Asked();
   Client later(path_);
   later.db().Exec("begin; select * from t");
-  ASSERT_EQ(LookAt(kCommits, refused), Looked::kFound);
+  ASSERT_EQ(LookAt(kCommits, asked), Looked::kFound);
   EXPECT_EQ(cause_.reason, Reason::kReaders);
   EXPECT_EQ(std::to_string(cause_.blocker_connection), earlier.number());
+  EXPECT_EQ(cause_.blocker_sql, "select * from t");
+  EXPECT_THAT(cause_.explanation, HasSubstr("; perhaps others too"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 namespace lockscope::testing {
 
@@ -59,13 +60,18 @@ struct FakeVfs::Methods {
   LOCKSCOPE_FORWARD(xShmMap,
                     (sqlite3_file * file, int region, int bytes, int extend, void volatile** page),
                     region, bytes, extend, page)
-  LOCKSCOPE_FORWARD(xShmLock, (sqlite3_file * file, int offset, int count, int flags), offset,
-                    count, flags)
   LOCKSCOPE_FORWARD(xShmUnmap, (sqlite3_file * file, int delete_flag), delete_flag)
   LOCKSCOPE_FORWARD(xFetch, (sqlite3_file * file, sqlite3_int64 offset, int bytes, void** page),
                     offset, bytes, page)
   LOCKSCOPE_FORWARD(xUnfetch, (sqlite3_file * file, sqlite3_int64 offset, void* page), offset, page)
 #undef LOCKSCOPE_FORWARD
+  static int xShmLock(sqlite3_file* file, int offset, int count, int flags) {
+    FakeVfs& fake = *Self(file).vfs;
+    file = Counted(file, "xShmLock");
+    const int result = file->pMethods->xShmLock(file, offset, count, flags);
+    if (result == SQLITE_BUSY && fake.after_refusal) std::exchange(fake.after_refusal, nullptr)();
+    return result;
+  }
   static int xFileControl(sqlite3_file* file, int operation, void* argument) {
     const bool deny = operation == SQLITE_FCNTL_VFSNAME && Self(file).vfs->deny_vfsname;
     file = Counted(file, "xFileControl");

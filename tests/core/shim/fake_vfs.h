@@ -5,11 +5,13 @@
 //   fake.without_sector_size = true;  // leaves that slot empty
 //   fake.open_result = SQLITE_IOERR;  // xOpen fails…
 //   fake.leave_methods = true;        // …and leaves its file open, as the ABI allows
+//   fake.after_refusal = [] { … };    // runs once, before the next SQLITE_BUSY of xShmLock returns
 #pragma once
 
 #include <sqlite3.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -38,6 +40,7 @@ class FakeVfs {
   bool deny_vfsname = false;
   bool wal_elsewhere = false;  // "a.db-wal" lies in "a.db-elsewhere"
   std::string last_system_call;
+  std::function<void()> after_refusal;
 
  private:
   struct File;
