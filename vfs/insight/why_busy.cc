@@ -116,8 +116,7 @@ std::string WhyBusy(const Look& look, const Asker& asker) {
              "back; a read-only connection gets SQLITE_READONLY_ROLLBACK until then.";
     }
   }
-  return "nothing: no lock is in the way now, and this connection was not refused one that it did "
-         "not get in the end";
+  return "nothing: no lock is in the way now, and no SQLITE_BUSY of this connection is known";
 }
 
 }  // namespace lockscope::insight
