@@ -44,7 +44,9 @@ TEST_P(WhyTest, AnOldBusyIsNotBlamedOnWhoIsInTheWayNow) {
   earlier.Exec("c", "rollback");
   OpenBlocker();
   blocker().Exec("c", "begin immediate");
-  std::this_thread::sleep_for(std::chrono::milliseconds(2200));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_EQ(Why(), "unknown: nobody looked into who was in the way.");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1700));
   EXPECT_THAT(Why(), StartsWith("unknown: nobody looked into who was in the way. That was "));
 }
 

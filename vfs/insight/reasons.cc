@@ -49,7 +49,7 @@ Reason Reasons::Of(const LockFacts& lock, LockMode wanted, bool upgrade) const {
   }
   if (recover_.count(WhoOf(lock)) > 0) return Reason::kWalRecovery;
   if (lock.resource == Resource::kWalCheckpoint) {
-    // Shared it is held by sqlite3_snapshot_open() and sqlite3_snapshot_recover() for a moment.
+    // Shared it is held by sqlite3_snapshot_open() for a moment.
     return lock.mode == LockMode::kExclusive ? Reason::kCheckpoint : Reason::kUnknown;
   }
   if (checkpoint_.count(WhoOf(lock)) > 0) {
@@ -125,7 +125,7 @@ class Explainer {
     const Reason reason = ReasonOfAll();
     return {.reason = reason,
             .blockers = blockers_,
-            .who = Who() + Recovery(reason) + WaitsFor(reason),
+            .who = Who() + Recovery(reason) + WaitsFor(reason) + Others(),
             .advice = Advice(reason)};
   }
 
@@ -141,6 +141,13 @@ class Explainer {
     return lock.verified == false && !(lock.view != nullptr && lock.view->process == nullptr);
   }
 
+  // It is being let go, which may have been done before the request.
+  static bool MayBeGone(const LockFacts& lock) {
+    if (lock.view == nullptr) return false;
+    const auto call = ledger::CallUnderWay::Unpack(lock.view->slot.call);
+    return call.releasing && call.Covers(lock.resource);
+  }
+
   struct Hold {
     LockMode mode = LockMode::kNone;  // kNone: none
     ledger::Ticks since = 0;
@@ -151,7 +158,10 @@ class Explainer {
   // a coarse clock either may have been first. One without a time of its own is told as it is now.
   Hold AsOfRefusal(const LockFacts& lock, const LockRequest& wanted) const {
     const auto was_there = [this](ledger::Ticks since) { return since < request_.asked; };
-    if (request_.asked == 0 || was_there(lock.since)) return {lock.mode, lock.since};
+    if (request_.asked == 0) return {lock.mode, lock.since};
+    if (lock.since == 0 && request_.proven) return {};
+    if (MayBeGone(lock)) return {};
+    if (was_there(lock.since)) return {lock.mode, lock.since};
     if (lock.view == nullptr || lock.resource != Resource::kDatabase) return {};
     for (const LockMode level : {LockMode::kPending, LockMode::kReserved, LockMode::kShared}) {
       if (level >= lock.mode || !lock.view->held.Holds(level)) continue;
@@ -208,6 +218,7 @@ class Explainer {
 
   // Of several in the way each may have a reason of its own: then none is the reason.
   Reason ReasonOfAll() const {
+    if (others_came_later_ && request_.wanted.count > 1) return Reason::kUnknown;
     const Reason first = Of(blockers_.front());
     const bool same = std::all_of(blockers_.begin(), blockers_.end(),
                                   [&](const LockFacts& lock) { return Of(lock) == first; });
@@ -241,8 +252,12 @@ class Explainer {
     if (blockers_.size() > kNamedAtMost) {
       text += "; and " + std::to_string(blockers_.size() - kNamedAtMost) + " more";
     }
-    if (others_came_later_) text += "; perhaps others too, who have taken their locks again since";
     return text;
+  }
+
+  std::string Others() const {
+    if (!others_came_later_) return {};
+    return ". Perhaps others were in the way too, who have let go since, or begun anew";
   }
 
   std::string Recovery(Reason reason) const {

@@ -46,6 +46,7 @@ struct RefusedRequest {
   // that may not have been in its way; locks that only the kernel tells of, and such as count other
   // ticks, have no time.
   ledger::Ticks asked = 0;
+  bool proven = false;  // nobody is told without a time
 };
 
 struct Explanation {

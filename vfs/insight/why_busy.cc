@@ -46,15 +46,16 @@ std::string With(Reason reason, const std::string& text) {
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
-  const Explanation now = ExplainRefusal(look, *last.database, CollectLocks(look, *last.database),
-                                         {.asker = ConnectionKey{0, last.wait.connection},
-                                          .wanted = note.wanted,
-                                          .upgrade = note.upgrade,
-                                          .asked = note.last});
+  const std::vector<LockFacts> locks = CollectLocks(look, *last.database);
+  RefusedRequest request{.asker = ConnectionKey{0, last.wait.connection},
+                         .wanted = note.wanted,
+                         .upgrade = note.upgrade,
+                         .asked = note.asked};
+  const Explanation now = ExplainRefusal(look, *last.database, locks, request);
   const auto age_ms = look.AgeMs(note.last);
   const bool lately = age_ms && *age_ms <= kLongAgoMs;
   const auto is_held_since = [&note](const LockFacts& lock) {
-    return lock.since != 0 && lock.since < note.last;
+    return lock.since != 0 && lock.since < note.asked;
   };
   const auto is_blocker = [&cause](const LockFacts& lock) {
     const bool same = lock.view == nullptr || cause.blocker_connection == 0 ||
@@ -64,17 +65,19 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
                      is_blocker(now.blockers.front()) &&
                      (lately || is_held_since(now.blockers.front()));
-  const bool at_once = age_ms && *age_ms <= kMomentAgoMs;
-  const bool all_were_there = std::all_of(
-      now.blockers.begin(), now.blockers.end(),
-      [&](const LockFacts& lock) { return is_held_since(lock) || (lock.since == 0 && at_once); });
-  const bool unseen = cause.explanation.empty() && !now.blockers.empty() && all_were_there;
-  if (still || unseen) return With(now.reason, now.Text());
-  std::string text =
-      With(cause.reason, cause.explanation.empty() ? "nobody looked into who was in the way."
-                                                   : cause.explanation);
-  if (cause.explanation.empty() && note.upgrade != ledger::Upgrade::kNone) {
-    text += " " + now.advice;  // whoever it was
+  if (still) return With(now.reason, now.Text());
+  std::string text;
+  if (!cause.explanation.empty()) {
+    text = With(cause.reason, cause.explanation);
+  } else {
+    request.proven = !age_ms || *age_ms > kMomentAgoMs;
+    const Explanation seen = ExplainRefusal(look, *last.database, locks, request);
+    if (!seen.blockers.empty()) return With(seen.reason, seen.Text());
+    text = With(Reason::kUnknown, "nobody looked into who was in the way.");
+    // Whoever it was.
+    if (note.upgrade != ledger::Upgrade::kNone) {
+      text += " " + ExplainRefusal(look, *last.database, {}, request).advice;
+    }
   }
   if (age_ms && !lately) text += " That was " + HumanDuration(*age_ms) + " ago.";
   return text;

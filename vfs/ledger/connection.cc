@@ -180,6 +180,7 @@ void Connection::DatabaseLocked(LockMode level, Ticks now, const CallContext& co
     bits.database_levels = static_cast<std::uint8_t>(bits.database_levels | Bit(level));
     record().slot.words.database_since[LevelIndex(level)].Store(now);
     TakeSql(SqlSlot::kDatabase, context.statement);
+    if (level == LockMode::kShared) shared_sql_id_ = recorded_text(SqlSlot::kDatabase);
     Publish(bits.Pack(), context, now);
   }
   if (before == LockMode::kNone) read_statement_ = context.statement_number;
@@ -231,6 +232,10 @@ void Connection::DatabaseUnlocked(LockMode level, int result, Ticks now,
   if (level < before) {
     ReleaseLevelsAbove(level, bits, now);
     const Update update(record().slot.sequence);
+    // What is left is not by the statement that had made it more.
+    if (level == LockMode::kShared && recorded_text(SqlSlot::kDatabase) != shared_sql_id_) {
+      CopySql(SqlSlot::kDatabase, nullptr);
+    }
     Publish(bits.Pack(), context, now);
   }
   record().ring.Append(Event{.operation = Operation::kUnlock,
@@ -430,6 +435,7 @@ void Connection::ReleaseEverything(Ticks now) noexcept {
 void Connection::Reset() {
   want_statement_ = 0;
   read_statement_ = 0;
+  shared_sql_id_ = 0;
   written_statement_ = 0;
   wrote_until_ = 0;
   waiting_is_noted_ = false;

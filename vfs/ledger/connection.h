@@ -210,8 +210,8 @@ class alignas(64) Connection {
   //
   // The refusal that was recorded last makes the application wait, or gives it SQLITE_BUSY.
   // True where a wait begins with it, whose cause is asked for then; it is no upgrade until
-  // WaitUpgrades() says so.
-  bool WaitBegins(Ticks now) noexcept;
+  // WaitUpgrades() says so. `asked`: before the refused call, which came back `now`.
+  bool WaitBegins(Ticks asked, Ticks now) noexcept;
   // Of the wait that has begun.
   void WaitUpgrades(Upgrade upgrade) noexcept;
   // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
@@ -284,6 +284,7 @@ class alignas(64) Connection {
   }
 
   HeldBits held() const noexcept { return HeldBits::Unpack(record().slot.words.held.Own()); }
+  Ticks last_call() const noexcept { return record().slot.words.last_call.Own(); }
   // Nothing is held but what an idle connection keeps: SHARED on a database in WAL mode.
   bool Idle() const noexcept { return hot::Idle(record().slot.words.held.Own()); }
   bool EverLocked() const noexcept { return record().ring.Any(); }
@@ -350,7 +351,7 @@ class alignas(64) Connection {
   void EndNote(WaitOutcome outcome, Ticks now) noexcept;
   void ReviewNote(Ticks now) noexcept;
   void StoreWant(const Event& wanted, Ticks now, const CallContext& context) noexcept;
-  void NoteWait(const Event& wanted, Ticks now) noexcept;
+  void NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept;
   void CopyWantSql(WaitNoteLayout<Word>& note) noexcept;
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
   void ReleaseLevelsAbove(LockMode level, HeldBits& held, Ticks now) noexcept;
@@ -369,6 +370,7 @@ class alignas(64) Connection {
 
   std::uint64_t want_statement_ = 0;
   std::uint64_t read_statement_ = 0;  // that began to read: took SHARED, or a read slot
+  std::uint64_t shared_sql_id_ = 0;   // of the text by which SHARED was taken; 0: not known
   Ticks wrote_until_ = 0;             // more than SHARED was held until then
   bool waiting_is_noted_ = false;     // the newest wait note is of the refusal that is known
   Ticks looked_after_ = 0;            // how long that wait had lasted when it was looked into

@@ -18,6 +18,22 @@ std::string_view TextOf(const StatementText* statement) {
   return statement != nullptr && statement->known() ? statement->text() : std::string_view();
 }
 
+// Of a write lock that came after another one's commit.
+const char* OvertakenText(const CallContext& context, bool in_shared_cache) {
+  if (in_shared_cache) {
+    return "another connection committed after the snapshot of this shared cache. If a connection "
+           "of the cache was reading before, waiting does not help: end that; otherwise set a busy "
+           "timeout.";
+  }
+  if (context.statement_number == 0) {
+    return "another connection committed after this one had taken its snapshot and before it had "
+           "the write lock. If it was reading before, waiting does not help: end that; otherwise "
+           "set a busy timeout.";
+  }
+  return "another connection committed after this statement had taken its snapshot and before it "
+         "had the write lock. Waiting helps: set a busy timeout.";
+}
+
 }  // namespace
 
 // ---- recoveries ----
@@ -60,7 +76,7 @@ void Connection::RecoveryEnded(bool done, Ticks now) noexcept {
 
 // ---- waits ----
 
-bool Connection::WaitBegins(Ticks now) noexcept {
+bool Connection::WaitBegins(Ticks asked, Ticks now) noexcept {
   const auto wanted = refused();
   if (!wanted) return false;
   if (waiting_is_noted_) {
@@ -70,16 +86,17 @@ bool Connection::WaitBegins(Ticks now) noexcept {
     if (noted && noted->AsksTheSame(*wanted)) {
       const Update update(notes.sequence);
       note.last.Store(now);
+      note.asked.Store(asked);
       note.refusals.Add(1);
       return false;
     }
     EndNote(WaitOutcome::kBusy, now);
   }
-  NoteWait(*wanted, now);
+  NoteWait(*wanted, asked, now);
   return true;
 }
 
-void Connection::NoteWait(const Event& wanted, Ticks now) noexcept {
+void Connection::NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept {
   auto& notes = record().waits;
   const Update update(notes.sequence);
   notes.words.written.Add(1);
@@ -88,6 +105,7 @@ void Connection::NoteWait(const Event& wanted, Ticks now) noexcept {
   note.began.Store(now);
   note.last.Store(now);
   note.ended.Store(0);
+  note.asked.Store(asked);
   note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kNone));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kUnknown));
@@ -166,7 +184,7 @@ void Connection::SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& co
                           .to = LockMode::kExclusive,
                           .result = kBusySnapshot}
                         .Pack());
-  for (Word* at : {&note.began, &note.last, &note.ended}) at->Store(now);
+  for (Word* at : {&note.began, &note.last, &note.ended, &note.asked}) at->Store(now);
   note.refusals.Store(1);
   note.outcome.Store(static_cast<std::uint64_t>(WaitOutcome::kBusy));
   note.reason.Store(static_cast<std::uint64_t>(Reason::kSnapshotStale));
@@ -189,18 +207,10 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
     const Update update(record().slot.sequence);
     StoreWant(wanted, now, context);
   }
-  if (!WaitBegins(now)) return;
+  if (!WaitBegins(now, now)) return;
   if (in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
-  if (!in_shared_cache && context.statement_number == 0) return;
-  WaitExplained({.reason = Reason::kUnknown,
-                 .explanation = in_shared_cache
-                                    ? "another connection committed after the snapshot of this "
-                                      "shared cache. If a connection of the cache was reading "
-                                      "before, waiting does not help: end that; otherwise set a "
-                                      "busy timeout."
-                                    : "another connection committed after this statement had taken "
-                                      "its snapshot and before it had the write lock. Waiting "
-                                      "helps: set a busy timeout."});
+  WaitExplained(
+      {.reason = Reason::kUnknown, .explanation = OvertakenText(context, in_shared_cache)});
 }
 
 void Connection::GiveUpWait() noexcept {

@@ -40,7 +40,7 @@ inline constexpr const char* kRegistrySuffix = "-lockscope";
 inline constexpr std::array<char, 16> kRegistryMagic = {'l', 'o', 'c', 'k', 's', 'c', 'o', 'p',
                                                         'e', '-', 'l', 'e', 'd', 'g', 'e', 'r'};
 // Changes with whatever changes in this file or in what lies in a block.
-inline constexpr std::uint32_t kRegistryVersion = 3;
+inline constexpr std::uint32_t kRegistryVersion = 4;
 inline constexpr std::uint32_t kRegistryByteOrder = 0x01020304;
 inline constexpr std::size_t kRegistryPage = 4096;
 inline constexpr std::size_t kBlockRecords = 8;

@@ -495,7 +495,7 @@ bool RegistryReader::ReadNotes(const Owner& owner, std::uint64_t record,
   notes.open = state == RecordState::kOpen;
   if (owner.process->same_ticks) return true;
   for (RecoveryNote& note : notes.recoveries) note.started = note.ended = 0;
-  for (WaitNote& note : notes.waits) note.began = note.last = note.ended = 0;
+  for (WaitNote& note : notes.waits) note.began = note.last = note.ended = note.asked = 0;
   return true;
 }
 

@@ -34,6 +34,7 @@ WaitNote WaitOf(const WaitNoteLayout<std::uint64_t>& copy) {
                 .began = copy.began,
                 .last = copy.last,
                 .ended = copy.ended,
+                .asked = copy.asked,
                 .refusals = copy.refusals,
                 .outcome = static_cast<WaitOutcome>(std::min(copy.outcome, kOutcomes)),
                 .upgrade = static_cast<Upgrade>(std::min(copy.upgrade, kUpgrades)),

@@ -9,6 +9,7 @@
 //   of each:
 //   1       wanted              the refused request, packed as an Event
 //   3       began, last, ended  ticks of the first refusal, of the last one, of the end; 0: not yet
+//   1       asked               ticks before the call that was refused last
 //   1       refusals
 //   1       outcome             WaitOutcome
 //   1       reason              Reason, as of the refusal that was looked into, mostly the first
@@ -60,6 +61,7 @@ struct WaitNoteLayout {
   W began;
   W last;
   W ended;
+  W asked;
   W refusals;
   W outcome;
   W reason;
@@ -94,6 +96,7 @@ struct WaitNote {
   Ticks began = 0;
   Ticks last = 0;
   Ticks ended = 0;
+  Ticks asked = 0;
   std::uint64_t refusals = 0;
   WaitOutcome outcome = WaitOutcome::kNone;
   Upgrade upgrade = Upgrade::kNone;

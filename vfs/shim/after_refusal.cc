@@ -11,8 +11,9 @@ using ledger::CallContext;
 using ledger::Ticks;
 
 // `db`: of the connection that was refused; null: not known. It is told of by the time at which it
-// asked: when the call comes back, others may have taken the lock since it was refused.
-void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks asked) noexcept {
+// asked too: when the call comes back, others may have taken the lock since it was refused.
+void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context,
+                            const CallTime& time) noexcept {
   const auto refused = connection_->refused();
   // A barrier tells by itself what was in its way.
   if (!refused || vfs_->for_barriers()) return;
@@ -23,11 +24,11 @@ void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context, Ticks asked
     connection_->RefusalSwallowed();
     return;
   }
-  const bool begins = connection_->WaitBegins(asked);
-  if (!begins && !connection_->WaitNeedsCause(asked)) return;
+  const bool begins = connection_->WaitBegins(time.asked, time.returned);
+  if (!begins && !connection_->WaitNeedsCause(time.returned)) return;
   const ledger::Upgrade upgrade = UpgradeOf(*refused, context);
   if (begins && upgrade != ledger::Upgrade::kNone) connection_->WaitUpgrades(upgrade);
-  Explain(*refused, upgrade, asked);
+  Explain(*refused, upgrade, time);
 }
 
 // Null: not known.
@@ -61,7 +62,7 @@ ledger::Upgrade ShimFile::UpgradeOf(const Event& wanted,
   return HasUnfinished(*db_) ? Upgrade::kBesideStatement : Upgrade::kInStatement;
 }
 
-void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks asked) noexcept {
+void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, const CallTime& time) noexcept {
   const ledger::RefusalExplainer explainer = ledger::CurrentRefusalExplainer();
   if (explainer == nullptr) return;
   ledger::RefusalCause cause;
@@ -69,11 +70,11 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, Ticks asked)
                                 .path = path_,
                                 .event = event,
                                 .upgrade = upgrade,
-                                .asked = asked,
-                                .waited = asked - connection_->WaitBegan()};
+                                .asked = time.asked,
+                                .waited = time.returned - connection_->WaitBegan()};
   const ledger::Looked looked = explainer(refusal, cause);
   if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);
-  if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(asked);
+  if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(time.returned);
 }
 
 void ShimFile::WriteLockOfStaleSnapshot(Ticks now) noexcept {

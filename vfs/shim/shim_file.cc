@@ -63,19 +63,28 @@ inline bool ShimFile::LocksAsBefore(int offset) const noexcept {
          tracker->Follows(*db_) && connection_->InAutocommit() && sqlite3_get_autocommit(*db_) != 0;
 }
 
-int ShimFile::PlainShmLock(int offset, int flags) noexcept {
+int ShimFile::PlainReadLock(int offset, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset), .count = 1});
-  // Every reader takes a shared one, and no refusal of it is told as a wait: one time stamp is
-  // enough.
-  const Ticks asked = ModeOf(flags) == LockMode::kShared ? 0 : ledger::Now();
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !LocksAsBefore(offset)) [[unlikely]] {
-    return RecordShmLock(offset, 1, flags, result, {asked != 0 ? asked : now, now});
+    return RecordShmLock(offset, 1, flags, result, {0, now});
   }
   const LockMode mode = ModeOf(flags);
   connection_->OneShmLocked({offset, mode}, now, FactsFor(mode));
-  if (offset == kWriteOffset && IsStale()) [[unlikely]]
+  return SQLITE_OK;
+}
+
+int ShimFile::PlainWriteLock(int flags) noexcept {
+  const Connection::Calling calling(*connection_, {.resource = Resource::kWalWrite, .count = 1});
+  const Ticks asked = ledger::Now();
+  const int result = lower()->pMethods->xShmLock(lower(), kWriteOffset, 1, flags);
+  const Ticks now = ledger::Now();
+  if (result != SQLITE_OK || !LocksAsBefore(kWriteOffset)) [[unlikely]] {
+    return RecordShmLock(kWriteOffset, 1, flags, result, {asked, now});
+  }
+  connection_->OneShmLocked({kWriteOffset, ModeOf(flags)}, now, {});
+  if (IsStale()) [[unlikely]]
     WriteLockOfStaleSnapshot(now);
   return SQLITE_OK;
 }
@@ -89,7 +98,7 @@ int ShimFile::PlainShmUnlock(int offset, int flags) noexcept {
   const int result = lower()->pMethods->xShmLock(lower(), offset, 1, flags);
   const Ticks now = ledger::Now();
   if (result != SQLITE_OK || !connection_->InAutocommit()) [[unlikely]] {
-    return RecordShmLock(offset, 1, flags, result, {now, now});
+    return RecordShmLock(offset, 1, flags, result, {0, now});
   }
   const bool idle = connection_->OneShmUnlocked({offset, ModeOf(flags)}, now);
   StatementTracker* const tracker = CurrentTracker();
@@ -155,8 +164,9 @@ struct ShimFile::Methods {
     if (!self.IsPlainShmLock(offset, count)) [[unlikely]] {
       return self.AnyShmLock(offset, count, flags);
     }
-    return (flags & SQLITE_SHM_UNLOCK) != 0 ? self.PlainShmUnlock(offset, flags)
-                                            : self.PlainShmLock(offset, flags);
+    if ((flags & SQLITE_SHM_UNLOCK) != 0) return self.PlainShmUnlock(offset, flags);
+    if (offset == kWriteOffset) return self.PlainWriteLock(flags);
+    return self.PlainReadLock(offset, flags);
   }
   [[gnu::hot]] static void xShmBarrier(sqlite3_file* file) {
     if (Self(file).guard_.armed()) [[unlikely]]
@@ -353,7 +363,7 @@ int ShimFile::Lock(int level) noexcept {
   const Ticks duration = Duration({begun, now});
   connection_->DatabaseRefused(wanted, LevelBelow(), result, duration, now, context);
   SleepsFor(*connection_);
-  AfterRefusal(db, context, asked);
+  AfterRefusal(db, context, {asked, now});
   return result;
 }
 
@@ -430,7 +440,7 @@ bool ShimFile::StepsBack() noexcept try {
   connection_->DatabaseRefused(LockMode::kShared, LockMode::kShared, SQLITE_BUSY,
                                ledger::kNotMeasured, now, context);
   SleepsFor(*connection_);
-  if (connection_->WaitBegins(now)) connection_->WaitExplained(cause);
+  if (connection_->WaitBegins(now, now)) connection_->WaitExplained(cause);
   return true;
 } catch (const std::bad_alloc&) {
   return false;
@@ -491,8 +501,9 @@ int ShimFile::AnyShmLock(int offset, int count, int flags) noexcept {
   const Connection::Calling calling(*connection_, {.resource = ShmResource(offset),
                                                    .count = count,
                                                    .releasing = (flags & SQLITE_SHM_UNLOCK) != 0});
-  const Ticks asked = ledger::Now();
-  if (offset == kWriteOffset && (flags & SQLITE_SHM_UNLOCK) != 0) WriteLockEnds();
+  const bool unlocks = (flags & SQLITE_SHM_UNLOCK) != 0;
+  const Ticks asked = unlocks ? 0 : ledger::Now();
+  if (offset == kWriteOffset && unlocks) WriteLockEnds();
   const int result = lower()->pMethods->xShmLock(lower(), offset, count, flags);
   return RecordShmLock(offset, count, flags, result, {asked, ledger::Now()});
 }
@@ -511,9 +522,10 @@ int ShimFile::RecordShmLock(int offset, int count, int flags, int result,
   if (result != SQLITE_OK) {
     sqlite3* const db = User();
     const CallContext context = RefusedContext(db);
+    const Ticks asked = time.asked != 0 ? time.asked : connection_->last_call();
     connection_->ShmRefused(offset, count, mode, result, Duration(time), now, context);
     SleepsFor(*connection_);
-    AfterRefusal(db, context, time.asked);
+    AfterRefusal(db, context, {asked, now});
     return result;
   }
   if (mode == LockMode::kExclusive) {

@@ -72,7 +72,9 @@ class ShimFile {
   struct Methods;  // the trampolines that SQLite calls
   friend struct Methods;
   struct CallTime {
-    ledger::Ticks asked = 0;  // not later than the answer of the VFS below
+    // Before the VFS below was called. 0: not taken, for lack of time: of a read slot, for which
+    // the connection waits only where a checkpoint does, right behind other calls.
+    ledger::Ticks asked = 0;
     ledger::Ticks returned = 0;
   };
 
@@ -104,7 +106,8 @@ class ShimFile {
   const ledger::StatementText* FindStatement(sqlite3* db) noexcept;
   bool IsPlainShmLock(int offset, int count) const noexcept;
   bool LocksAsBefore(int offset) const noexcept;
-  [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmLock(int offset, int flags) noexcept;
+  [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainReadLock(int offset, int flags) noexcept;
+  [[gnu::hot, gnu::noinline]] int PlainWriteLock(int flags) noexcept;
   [[gnu::hot, gnu::noinline, gnu::aligned(64)]] int PlainShmUnlock(int offset, int flags) noexcept;
   [[gnu::hot]] int AnyShmLock(int offset, int count, int flags) noexcept;
   [[gnu::hot]] int RecordShmLock(int offset, int count, int flags, int result,
@@ -119,10 +122,10 @@ class ShimFile {
   int RefuseRestartedWal(int offset, int count, int flags) noexcept;
   [[gnu::cold]] void GuardedBarrier() noexcept;
   // A refusal was recorded, or the write lock was had in vain: after_refusal.cc.
-  void AfterRefusal(sqlite3* db, const ledger::CallContext& context, ledger::Ticks asked) noexcept;
+  void AfterRefusal(sqlite3* db, const ledger::CallContext& context, const CallTime& time) noexcept;
   const char* OwnSchema() const noexcept;
   ledger::Upgrade UpgradeOf(const Event& wanted, const ledger::CallContext& context) const noexcept;
-  void Explain(const Event& event, ledger::Upgrade upgrade, ledger::Ticks asked) noexcept;
+  void Explain(const Event& event, ledger::Upgrade upgrade, const CallTime& time) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now) noexcept;
   [[gnu::cold]] void WriteLockOfStaleSnapshot(ledger::Ticks now,
                                               const ledger::CallContext& context) noexcept;

@@ -325,7 +325,7 @@ TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
     c_->RefusalSwallowed();
   };
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
-  EXPECT_TRUE(c_->WaitBegins(1'000));
+  EXPECT_TRUE(c_->WaitBegins(900, 1'000));
   refused_in_between(2'000);
   EXPECT_EQ(c_->refused()->resource, Resource::kWalWrite);
   EXPECT_EQ(c_.View().slot.want_since, 1'000U);
@@ -333,7 +333,7 @@ TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
   c_->ShmUnlocked(kRead1, 1, kExclusive, 0, 2'600, Statement(1));
   c_->ShmLocked(kRead1 + 1, 1, kShared, 2'700, Statement(1), {});
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 3'000, Statement(1));
-  EXPECT_FALSE(c_->WaitBegins(3'000));
+  EXPECT_FALSE(c_->WaitBegins(2'900, 3'000));
   refused_in_between(3'500);
   EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
 
@@ -349,7 +349,7 @@ TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
 
 TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
-  EXPECT_TRUE(c_->WaitBegins(1'000));
+  EXPECT_TRUE(c_->WaitBegins(900, 1'000));
   c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
   c_->WriteLockOvertaken(2'000, Statement(1), false);
   c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));

@@ -22,7 +22,7 @@ namespace {
 // Two processes need not run the same lockscope. Whoever has to change a number below raises
 // kRegistryVersion too: then neither reads the other's sidecar.
 
-static_assert(kRegistryVersion == 3);
+static_assert(kRegistryVersion == 4);
 static_assert(kRegistryPage == 4096);
 static_assert(kBlockRecords == 8);
 static_assert(kBlocksMax == 1024);
@@ -81,16 +81,17 @@ static_assert(sizeof(Note) == 2320);
 using Wait = WaitNoteLayout<std::uint64_t>;
 static_assert(offsetof(Wait, wanted) == 0);
 static_assert(offsetof(Wait, began) == 8);
-static_assert(offsetof(Wait, refusals) == 32);
-static_assert(offsetof(Wait, outcome) == 40);
-static_assert(offsetof(Wait, reason) == 48);
-static_assert(offsetof(Wait, upgrade) == 56);
-static_assert(offsetof(Wait, blocker_pid) == 64);
-static_assert(offsetof(Wait, blocker_connection) == 72);
-static_assert(offsetof(Wait, sql) == 80);
-static_assert(offsetof(Wait, blocker_sql) == 344);
-static_assert(offsetof(Wait, explanation) == 608);
-static_assert(sizeof(Wait) == 1128);
+static_assert(offsetof(Wait, asked) == 32);
+static_assert(offsetof(Wait, refusals) == 40);
+static_assert(offsetof(Wait, outcome) == 48);
+static_assert(offsetof(Wait, reason) == 56);
+static_assert(offsetof(Wait, upgrade) == 64);
+static_assert(offsetof(Wait, blocker_pid) == 72);
+static_assert(offsetof(Wait, blocker_connection) == 80);
+static_assert(offsetof(Wait, sql) == 88);
+static_assert(offsetof(Wait, blocker_sql) == 352);
+static_assert(offsetof(Wait, explanation) == 616);
+static_assert(sizeof(Wait) == 1136);
 
 using Text = TextLayout<std::uint64_t, 2>;
 static_assert(offsetof(Text, bytes) == 0 && offsetof(Text, words) == 8 && sizeof(Text) == 24);
@@ -108,7 +109,7 @@ static_assert(offsetof(ConnectionRecord, slot) == 192);
 static_assert(offsetof(ConnectionRecord, ring) == 5568);
 static_assert(offsetof(ConnectionRecord, stats) == 17920);
 static_assert(offsetof(ConnectionRecord, barrier) == 40960);
-static_assert(sizeof(ConnectionRecord) == 54720);
+static_assert(sizeof(ConnectionRecord) == 54784);
 
 static_assert(offsetof(RegistryBlock, page) == 0);
 static_assert(offsetof(RegistryBlock, closed) == 4096);

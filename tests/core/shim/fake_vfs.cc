@@ -52,7 +52,6 @@ struct FakeVfs::Methods {
   LOCKSCOPE_FORWARD(xTruncate, (sqlite3_file * file, sqlite3_int64 bytes), bytes)
   LOCKSCOPE_FORWARD(xSync, (sqlite3_file * file, int flags), flags)
   LOCKSCOPE_FORWARD(xFileSize, (sqlite3_file * file, sqlite3_int64* bytes), bytes)
-  LOCKSCOPE_FORWARD(xLock, (sqlite3_file * file, int level), level)
   LOCKSCOPE_FORWARD(xUnlock, (sqlite3_file * file, int level), level)
   LOCKSCOPE_FORWARD(xCheckReservedLock, (sqlite3_file * file, int* result), result)
   LOCKSCOPE_FORWARD(xSectorSize, (sqlite3_file * file))
@@ -65,12 +64,18 @@ struct FakeVfs::Methods {
                     offset, bytes, page)
   LOCKSCOPE_FORWARD(xUnfetch, (sqlite3_file * file, sqlite3_int64 offset, void* page), offset, page)
 #undef LOCKSCOPE_FORWARD
+  static int xLock(sqlite3_file* file, int level) {
+    FakeVfs& fake = *Self(file).vfs;
+    file = Counted(file, "xLock");
+    return fake.AfterLock(file->pMethods->xLock(file, level));
+  }
   static int xShmLock(sqlite3_file* file, int offset, int count, int flags) {
     FakeVfs& fake = *Self(file).vfs;
     file = Counted(file, "xShmLock");
     const int result = file->pMethods->xShmLock(file, offset, count, flags);
-    if (result == SQLITE_BUSY && fake.after_refusal) std::exchange(fake.after_refusal, nullptr)();
-    return result;
+    const bool released = (flags & SQLITE_SHM_UNLOCK) != 0;
+    if (released && fake.after_release) std::exchange(fake.after_release, nullptr)();
+    return fake.AfterLock(result);
   }
   static int xFileControl(sqlite3_file* file, int operation, void* argument) {
     const bool deny = operation == SQLITE_FCNTL_VFSNAME && Self(file).vfs->deny_vfsname;
@@ -198,6 +203,11 @@ FakeVfs::FakeVfs(const std::string& name, int version, bool bare)
 void FakeVfs::Count(const char* method) {
   const std::lock_guard lock(mutex_);
   ++calls_[method];
+}
+
+int FakeVfs::AfterLock(int result) {
+  if (result == SQLITE_BUSY && after_refusal) std::exchange(after_refusal, nullptr)();
+  return result;
 }
 
 const char* FakeVfs::Place(const char* name) {

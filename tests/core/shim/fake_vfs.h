@@ -5,7 +5,9 @@
 //   fake.without_sector_size = true;  // leaves that slot empty
 //   fake.open_result = SQLITE_IOERR;  // xOpen fails…
 //   fake.leave_methods = true;        // …and leaves its file open, as the ABI allows
-//   fake.after_refusal = [] { … };    // runs once, before the next SQLITE_BUSY of xShmLock returns
+//   fake.after_refusal = [] { … };    // runs once, before the next SQLITE_BUSY of a lock call
+//   returns fake.after_release = [] { … };    // likewise before the next xShmLock that has
+//   released returns
 #pragma once
 
 #include <sqlite3.h>
@@ -41,6 +43,7 @@ class FakeVfs {
   bool wal_elsewhere = false;  // "a.db-wal" lies in "a.db-elsewhere"
   std::string last_system_call;
   std::function<void()> after_refusal;
+  std::function<void()> after_release;
 
  private:
   struct File;
@@ -48,6 +51,7 @@ class FakeVfs {
   friend struct Methods;
 
   void Count(const char* method);
+  int AfterLock(int result);
   // The file that has this name for SQLite.
   const char* Place(const char* name);
 
