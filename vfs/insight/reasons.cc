@@ -117,8 +117,8 @@ class Explainer {
       const char* const advice = UpgradeAdvice();
       return {.reason = Reason::kUnknown,
               .who = others_came_later_
-                         ? "who was in the way cannot be told any more: the lock was taken again "
-                           "since, or is recorded so"
+                         ? "who was in the way cannot be told any more: the lock was let go or "
+                           "taken again since, or is recorded so"
                          : "nobody holds a lock that is in the way any more",
               .advice = advice != nullptr ? advice : "Waiting helps: set a busy timeout."};
     }

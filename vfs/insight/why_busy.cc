@@ -50,7 +50,7 @@ std::string Tell(const Look& look, const LastBusy& last) {
   RefusedRequest request{.asker = ConnectionKey{0, last.wait.connection},
                          .wanted = note.wanted,
                          .upgrade = note.upgrade,
-                         .asked = note.asked};
+                         .asked = std::max<ledger::Ticks>(note.asked, 1)};
   const Explanation now = ExplainRefusal(look, *last.database, locks, request);
   const auto age_ms = look.AgeMs(note.last);
   const bool lately = age_ms && *age_ms <= kLongAgoMs;
@@ -62,7 +62,7 @@ std::string Tell(const Look& look, const LastBusy& last) {
                       lock.view->info.id == cause.blocker_connection;
     return lock.pid == cause.blocker_pid && same;
   };
-  const bool still = now.blockers.size() == 1 && now.reason == cause.reason &&
+  const bool still = cause.blocker_pid && now.blockers.size() == 1 && now.reason == cause.reason &&
                      is_blocker(now.blockers.front()) &&
                      (lately || is_held_since(now.blockers.front()));
   if (still) return With(now.reason, now.Text());

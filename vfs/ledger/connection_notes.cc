@@ -207,8 +207,9 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
     const Update update(record().slot.sequence);
     StoreWant(wanted, now, context);
   }
-  if (!WaitBegins(now, now)) return;
-  if (in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
+  const bool begins = WaitBegins(now, now);
+  if (begins && in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
+  if (!begins && Newest(record().waits).explanation.bytes.Own() != 0) return;
   WaitExplained(
       {.reason = Reason::kUnknown, .explanation = OvertakenText(context, in_shared_cache)});
 }

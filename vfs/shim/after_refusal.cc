@@ -10,8 +10,8 @@ using ledger::Autocommit;
 using ledger::CallContext;
 using ledger::Ticks;
 
-// `db`: of the connection that was refused; null: not known. It is told of by the time at which it
-// asked too: when the call comes back, others may have taken the lock since it was refused.
+// `db`: of the connection that was refused; null: not known. Who was in the way is told as of
+// the time at which it asked: when the call comes back, others may have taken the lock.
 void ShimFile::AfterRefusal(sqlite3* db, const CallContext& context,
                             const CallTime& time) noexcept {
   const auto refused = connection_->refused();

@@ -83,7 +83,8 @@ int ShimFile::PlainWriteLock(int flags) noexcept {
   if (result != SQLITE_OK || !LocksAsBefore(kWriteOffset)) [[unlikely]] {
     return RecordShmLock(kWriteOffset, 1, flags, result, {asked, now});
   }
-  connection_->OneShmLocked({kWriteOffset, ModeOf(flags)}, now, {});
+  const LockMode mode = ModeOf(flags);
+  connection_->OneShmLocked({kWriteOffset, mode}, now, FactsFor(mode));
   if (IsStale()) [[unlikely]]
     WriteLockOfStaleSnapshot(now);
   return SQLITE_OK;

@@ -72,8 +72,8 @@ class ShimFile {
   struct Methods;  // the trampolines that SQLite calls
   friend struct Methods;
   struct CallTime {
-    // Before the VFS below was called. 0: not taken, for lack of time: of a read slot, for which
-    // the connection waits only where a checkpoint does, right behind other calls.
+    // Before the VFS below was called. 0: not taken, of what lets go, and, for lack of time, of a
+    // read slot: for that only a checkpoint waits, whose call before will do.
     ledger::Ticks asked = 0;
     ledger::Ticks returned = 0;
   };

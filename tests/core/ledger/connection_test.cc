@@ -336,6 +336,9 @@ TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
   EXPECT_FALSE(c_->WaitBegins(2'900, 3'000));
   refused_in_between(3'500);
   EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
+  EXPECT_EQ(c_.Waits().at(0).began, 1'000U);
+  EXPECT_EQ(c_.Waits().at(0).asked, 2'900U);
+  EXPECT_EQ(c_.Waits().at(0).last, 3'000U);
 
   c_->ShmLocked(kWrite, 1, kExclusive, 4'000, Statement(1), {});
   const auto waits = c_.Waits();
@@ -360,6 +363,7 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
   EXPECT_EQ(waits[0].outcome, WaitOutcome::kAcquired);
   EXPECT_EQ(waits[0].refusals, 2U);
   EXPECT_EQ(waits[0].ended - waits[0].began, 2'000U);
+  EXPECT_TRUE(waits[0].cause.explanation.starts_with("another connection committed"));
 }
 
 TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {

@@ -5,9 +5,8 @@
 //   fake.without_sector_size = true;  // leaves that slot empty
 //   fake.open_result = SQLITE_IOERR;  // xOpen fails…
 //   fake.leave_methods = true;        // …and leaves its file open, as the ABI allows
-//   fake.after_refusal = [] { … };    // runs once, before the next SQLITE_BUSY of a lock call
-//   returns fake.after_release = [] { … };    // likewise before the next xShmLock that has
-//   released returns
+//   fake.after_refusal = [] { … };    // runs once, before a lock call answers SQLITE_BUSY
+//   fake.after_release = [] { … };    // likewise before xShmLock answers that it has released
 #pragma once
 
 #include <sqlite3.h>
