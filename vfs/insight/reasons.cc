@@ -116,7 +116,7 @@ class Explainer {
     if (blockers_.empty()) {
       const char* const advice = UpgradeAdvice();
       return {.reason = Reason::kUnknown,
-              .who = others_came_later_
+              .who = others_left_out_
                          ? "who was in the way cannot be told any more: the lock was let go or "
                            "taken again since, or is recorded so"
                          : "nobody holds a lock that is in the way any more",
@@ -180,14 +180,14 @@ class Explainer {
         if (!Refuses({lock.resource, lock.mode}, {resource, request_.wanted.to})) continue;
         const Hold then = AsOfRefusal(lock, {resource, request_.wanted.to});
         if (then.mode == LockMode::kNone) {
-          others_came_later_ = true;
+          others_left_out_ = true;
         } else {
           Add(lock, then);
         }
       }
     }
     // Who is seen without a time may have come then too.
-    if (others_came_later_) {
+    if (others_left_out_) {
       std::erase_if(blockers_, [](const LockFacts& lock) { return lock.since == 0; });
     }
   }
@@ -218,7 +218,7 @@ class Explainer {
 
   // Of several in the way each may have a reason of its own: then none is the reason.
   Reason ReasonOfAll() const {
-    if (others_came_later_ && request_.wanted.count > 1) return Reason::kUnknown;
+    if (others_left_out_ && request_.wanted.count > 1) return Reason::kUnknown;
     const Reason first = Of(blockers_.front());
     const bool same = std::all_of(blockers_.begin(), blockers_.end(),
                                   [&](const LockFacts& lock) { return Of(lock) == first; });
@@ -256,7 +256,7 @@ class Explainer {
   }
 
   std::string Others() const {
-    if (!others_came_later_) return {};
+    if (!others_left_out_) return {};
     return ". Perhaps others were in the way too, who have let go since, or begun anew";
   }
 
@@ -373,7 +373,7 @@ class Explainer {
   const std::vector<LockFacts>& locks_;
   const Reasons reasons_;
   std::vector<LockFacts> blockers_;
-  bool others_came_later_ = false;
+  bool others_left_out_ = false;
 };
 
 }  // namespace

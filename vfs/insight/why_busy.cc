@@ -46,14 +46,17 @@ std::string With(Reason reason, const std::string& text) {
 std::string Tell(const Look& look, const LastBusy& last) {
   const ledger::WaitNote& note = last.wait.note;
   const ledger::RefusalCause& cause = note.cause;
-  const std::vector<LockFacts> locks = CollectLocks(look, *last.database);
-  RefusedRequest request{.asker = ConnectionKey{0, last.wait.connection},
-                         .wanted = note.wanted,
-                         .upgrade = note.upgrade,
-                         .asked = std::max<ledger::Ticks>(note.asked, 1)};
-  const Explanation now = ExplainRefusal(look, *last.database, locks, request);
+  const bool unseen = cause.explanation.empty();
   const auto age_ms = look.AgeMs(note.last);
   const bool lately = age_ms && *age_ms <= kLongAgoMs;
+  const bool at_once = age_ms && *age_ms <= kMomentAgoMs;
+  const RefusedRequest request{.asker = ConnectionKey{0, last.wait.connection},
+                               .wanted = note.wanted,
+                               .upgrade = note.upgrade,
+                               .asked = std::max<ledger::Ticks>(note.asked, 1),  // 0 would be now
+                               .proven = unseen && !at_once};
+  const Explanation now =
+      ExplainRefusal(look, *last.database, CollectLocks(look, *last.database), request);
   const auto is_held_since = [&note](const LockFacts& lock) {
     return lock.since != 0 && lock.since < note.asked;
   };
@@ -65,19 +68,11 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const bool still = cause.blocker_pid && now.blockers.size() == 1 && now.reason == cause.reason &&
                      is_blocker(now.blockers.front()) &&
                      (lately || is_held_since(now.blockers.front()));
-  if (still) return With(now.reason, now.Text());
-  std::string text;
-  if (!cause.explanation.empty()) {
-    text = With(cause.reason, cause.explanation);
-  } else {
-    request.proven = !age_ms || *age_ms > kMomentAgoMs;
-    const Explanation seen = ExplainRefusal(look, *last.database, locks, request);
-    if (!seen.blockers.empty()) return With(seen.reason, seen.Text());
-    text = With(Reason::kUnknown, "nobody looked into who was in the way.");
-    // Whoever it was.
-    if (note.upgrade != ledger::Upgrade::kNone) {
-      text += " " + ExplainRefusal(look, *last.database, {}, request).advice;
-    }
+  if (still || (unseen && !now.blockers.empty())) return With(now.reason, now.Text());
+  std::string text =
+      With(cause.reason, unseen ? "nobody looked into who was in the way." : cause.explanation);
+  if (unseen && note.upgrade != ledger::Upgrade::kNone) {
+    text += " " + now.advice;  // with nobody in the way it is that of the upgrade, whoever it was
   }
   if (age_ms && !lately) text += " That was " + HumanDuration(*age_ms) + " ago.";
   return text;

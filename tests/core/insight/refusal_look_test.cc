@@ -56,6 +56,15 @@ class RefusalLookTest : public ::testing::Test {
     return now;
   }
 
+  // Not by the statement that has made the lock stronger since.
+  void ExpectToldByWhatItWas(const Event& wanted, ledger::Ticks asked, Reason reason,
+                             const std::string& words) {
+    ASSERT_EQ(LookAt(wanted, asked), Looked::kFound);
+    EXPECT_EQ(cause_.reason, reason);
+    EXPECT_EQ(cause_.blocker_sql, "");
+    EXPECT_THAT(cause_.explanation, HasSubstr(words));
+  }
+
   testing::TempDir dir_;
   const std::string path_ = dir_ / "a.db";
   ledger::RefusalCause cause_;
@@ -171,12 +180,8 @@ TEST_F(RefusalLookTest, AWriterThatCommitsSinceIsNamedByWhatItHeldThen) {
   writer.db().Exec("begin immediate; insert into t values (2)");
   const ledger::Ticks asked = Asked();
   ASSERT_EQ(writer.Refused("commit"), SQLITE_BUSY);
-  ASSERT_EQ(LookAt({.resource = Resource::kDatabase, .to = LockMode::kReserved}, asked),
-            Looked::kFound);
-  EXPECT_EQ(cause_.reason, Reason::kWriter);
+  ExpectToldByWhatItWas(kBegins, asked, Reason::kWriter, "has held RESERVED");
   EXPECT_EQ(std::to_string(cause_.blocker_connection), writer.number());
-  EXPECT_EQ(cause_.blocker_sql, "");  // COMMIT did not run yet
-  EXPECT_THAT(cause_.explanation, HasSubstr("has held RESERVED"));
   // Readers were refused by nobody then.
   cause_ = {};
   EXPECT_EQ(LookAt(kReads, asked), Looked::kInVain);
@@ -193,10 +198,7 @@ TEST_F(RefusalLookTest, AWriterThatSpillsSinceIsNamedByWhatItHeldThen) {
       "insert into t select randomblob(5000) from n");
   ASSERT_EQ(Db(":memory:").Value("select mode from lockscope_locks(" + Quote(path_) + ")"),
             "EXCLUSIVE");
-  ASSERT_EQ(LookAt(kBegins, asked), Looked::kFound);
-  EXPECT_EQ(cause_.reason, Reason::kWriter);
-  EXPECT_EQ(cause_.blocker_sql, "");
-  EXPECT_THAT(cause_.explanation, HasSubstr("has held RESERVED"));
+  ExpectToldByWhatItWas(kBegins, asked, Reason::kWriter, "has held RESERVED");
 }
 
 TEST_F(RefusalLookTest, AReaderThatWritesSinceIsNamedByWhatItHeldThen) {
@@ -205,10 +207,7 @@ TEST_F(RefusalLookTest, AReaderThatWritesSinceIsNamedByWhatItHeldThen) {
   reader.Exec("begin; select * from t");
   const ledger::Ticks asked = Asked();
   reader.Exec("insert into t values (2)");
-  ASSERT_EQ(LookAt(kCommits, asked), Looked::kFound);
-  EXPECT_EQ(cause_.reason, Reason::kReaders);
-  EXPECT_EQ(cause_.blocker_sql, "");
-  EXPECT_THAT(cause_.explanation, HasSubstr("has held SHARED"));
+  ExpectToldByWhatItWas(kCommits, asked, Reason::kReaders, "has held SHARED");
 }
 
 TEST_F(RefusalLookTest, WhatIsLeftOfALockIsNotToldByWhatHadMadeItMore) {
