@@ -60,14 +60,17 @@ std::string Tell(const Look& look, const LastBusy& last) {
   const auto is_held_since = [&note](const LockFacts& lock) {
     return lock.since != 0 && lock.since < note.asked;
   };
-  const auto is_blocker = [&cause](const LockFacts& lock) {
-    const bool same = lock.view == nullptr || cause.blocker_connection == 0 ||
-                      lock.view->info.id == cause.blocker_connection;
-    return lock.pid == cause.blocker_pid && same;
+  const auto is_blocker = [&](const LockFacts& lock) {
+    const bool is_connection = cause.blocker_connection != 0 && lock.view != nullptr &&
+                               lock.view->info.id == cause.blocker_connection;
+    if (lock.pid != cause.blocker_pid) return false;
+    // In another pid namespace. Its process's own connections alone have different numbers.
+    if (!lock.pid) return is_connection && is_held_since(lock);
+    const bool may_be = lock.view == nullptr || cause.blocker_connection == 0;
+    return (is_connection || may_be) && (lately || is_held_since(lock));
   };
-  const bool still = cause.blocker_pid && now.blockers.size() == 1 && now.reason == cause.reason &&
-                     is_blocker(now.blockers.front()) &&
-                     (lately || is_held_since(now.blockers.front()));
+  const bool still =
+      now.blockers.size() == 1 && now.reason == cause.reason && is_blocker(now.blockers.front());
   if (still || (unseen && !now.blockers.empty())) return With(now.reason, now.Text());
   std::string text =
       With(cause.reason, unseen ? "nobody looked into who was in the way." : cause.explanation);

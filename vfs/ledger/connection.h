@@ -373,6 +373,7 @@ class alignas(64) Connection {
   std::uint64_t shared_sql_id_ = 0;   // of the text by which SHARED was taken; 0: not known
   Ticks wrote_until_ = 0;             // more than SHARED was held until then
   bool waiting_is_noted_ = false;     // the newest wait note is of the refusal that is known
+  bool is_told_overtaken_ = false;    // and its explanation of a commit that came first, not of it
   Ticks looked_after_ = 0;            // how long that wait had lasted when it was looked into
 
   // Guarded by the ledger's mutex.

@@ -88,6 +88,8 @@ bool Connection::WaitBegins(Ticks asked, Ticks now) noexcept {
       note.last.Store(now);
       note.asked.Store(asked);
       note.refusals.Add(1);
+      if (is_told_overtaken_) note.explanation.bytes.Store(0);  // which was the refusal before
+      is_told_overtaken_ = false;
       return false;
     }
     EndNote(WaitOutcome::kBusy, now);
@@ -116,6 +118,7 @@ void Connection::NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept 
   note.explanation.bytes.Store(0);
   CopyWantSql(note);
   waiting_is_noted_ = true;
+  is_told_overtaken_ = false;
   looked_after_ = 0;
 }
 
@@ -170,6 +173,7 @@ void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   note.blocker_connection.Store(cause.blocker_connection);
   StoreText(note.blocker_sql, cause.blocker_sql);
   StoreText(note.explanation, cause.explanation);
+  is_told_overtaken_ = false;
 }
 
 void Connection::SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept {
@@ -209,9 +213,14 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
   }
   const bool begins = WaitBegins(now, now);
   if (begins && in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
-  if (!begins && Newest(record().waits).explanation.bytes.Own() != 0) return;
+  // Whom the wait was for at first is worth more.
+  const WaitNoteLayout<Word>& note = Newest(record().waits);
+  const bool names_somebody = note.reason.Own() != static_cast<std::uint64_t>(Reason::kUnknown) ||
+                              note.blocker_pid.Own() != 0 || note.blocker_connection.Own() != 0;
+  if (!begins && names_somebody) return;
   WaitExplained(
       {.reason = Reason::kUnknown, .explanation = OvertakenText(context, in_shared_cache)});
+  is_told_overtaken_ = true;
 }
 
 void Connection::GiveUpWait() noexcept {

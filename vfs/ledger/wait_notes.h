@@ -9,8 +9,9 @@
 //   of each:
 //   1       wanted              the refused request, packed as an Event
 //   3       began, last, ended  ticks of the first refusal, of the last one, of the end; 0: not yet
-//   1       asked               ticks before the call that was refused last, where it was; of one that
-//                               lockscope refused, or that came too late, as `last`
+//   1       asked               ticks before the call that was refused last; of a read slot, after
+//                               the connection's call before it; of a request that lockscope
+//                               refused, or that was granted too late, as `last`
 //   1       refusals
 //   1       outcome             WaitOutcome
 //   1       reason              Reason, as of the refusal that was looked into, mostly the first

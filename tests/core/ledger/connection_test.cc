@@ -366,6 +366,42 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
   EXPECT_TRUE(waits[0].cause.explanation.starts_with("another connection committed"));
 }
 
+TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
+  EXPECT_TRUE(c_->WaitBegins(900, 1'000));
+  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
+  c_->WriteLockOvertaken(2'000, Statement(1), false);
+  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  EXPECT_NE(c_.Waits().at(0).cause.explanation, "");
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 3'000, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(2'900, 3'000));
+  EXPECT_EQ(c_.Waits().at(0).refusals, 3U);
+  EXPECT_EQ(c_.Waits().at(0).cause.explanation, "");
+  c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 4'000, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(3'900, 4'000));
+  EXPECT_EQ(c_.Waits().at(0).cause.explanation, "pid 7");
+}
+
+TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessSomebodyIsNamed) {
+  const auto overtaken_after = [&](const RefusalCause& cause) {
+    c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
+    c_->WaitBegins(900, 1'000);
+    c_->WaitExplained(cause);
+    c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
+    c_->WriteLockOvertaken(2'000, Statement(1), false);
+    c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+    return c_.Waits().at(0).cause;
+  };
+  const RefusalCause named =
+      overtaken_after({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
+  EXPECT_EQ(named.reason, Reason::kWriter);
+  EXPECT_EQ(named.blocker_pid, 7);
+  EXPECT_EQ(named.explanation, "pid 7");
+  const RefusalCause nobody = overtaken_after({.explanation = "cannot be told any more"});
+  EXPECT_TRUE(nobody.explanation.starts_with("another connection committed"));
+}
+
 TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {
   c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
   c_->WriteLockOvertaken(2'000, Statement(1), false);
