@@ -39,6 +39,12 @@ class ConnectionTest : public ::testing::Test {
     const StatCounts counts = c_.Stats(resource, mode);
     return static_cast<std::int64_t>(counts.acquired) - static_cast<std::int64_t>(counts.released);
   }
+  // Another has committed since the snapshot.
+  void WriteLockIsHadInVain() {
+    c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
+    c_->WriteLockOvertaken(2'000, Statement(1), false);
+    c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  }
 
   Recorded c_;
 };
@@ -353,9 +359,7 @@ TEST_F(ConnectionTest, WhatIsRefusedMeanwhileAndNotWaitedForEndsNoWait) {
 TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
   EXPECT_TRUE(c_->WaitBegins(900, 1'000));
-  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-  c_->WriteLockOvertaken(2'000, Statement(1), false);
-  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  WriteLockIsHadInVain();
   EXPECT_EQ(c_.Waits().at(0).outcome, WaitOutcome::kNone);
   c_->ShmLocked(kWrite, 1, kExclusive, 3'000, Statement(1), {});
   const auto waits = c_.Waits();
@@ -369,9 +373,7 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
 TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
   EXPECT_TRUE(c_->WaitBegins(900, 1'000));
-  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-  c_->WriteLockOvertaken(2'000, Statement(1), false);
-  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  WriteLockIsHadInVain();
   EXPECT_NE(c_.Waits().at(0).cause.explanation, "");
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 3'000, Statement(1));
   EXPECT_FALSE(c_->WaitBegins(2'900, 3'000));
@@ -388,9 +390,7 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessSomebodyIsNamed) {
     c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
     c_->WaitBegins(900, 1'000);
     c_->WaitExplained(cause);
-    c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-    c_->WriteLockOvertaken(2'000, Statement(1), false);
-    c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+    WriteLockIsHadInVain();
     return c_.Waits().at(0).cause;
   };
   const RefusalCause named =
@@ -403,9 +403,7 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessSomebodyIsNamed) {
 }
 
 TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {
-  c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-  c_->WriteLockOvertaken(2'000, Statement(1), false);
-  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  WriteLockIsHadInVain();
   ASSERT_EQ(c_.Waits().size(), 1U);
   EXPECT_EQ(c_.Waits()[0].cause.reason, Reason::kUnknown);
   EXPECT_NE(c_.Waits()[0].cause.explanation.find("another connection committed"),
