@@ -151,6 +151,7 @@ Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   if (refusal.waited != 0 && found.blockers.empty()) return Looked::kInVain;
   cause.reason = found.reason;
   cause.explanation = found.Text();
+  if (found.blockers.empty()) return Looked::kNobody;
   if (found.blockers.size() != 1) return Looked::kFound;  // several are named in the explanation
   const LockFacts& blocker = found.blockers.front();
   cause.blocker_pid = blocker.pid;

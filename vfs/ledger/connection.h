@@ -222,7 +222,10 @@ class alignas(64) Connection {
   void WaitLookedInto(Ticks now) noexcept { looked_after_ = now - WaitBegan(); }
   // Of the wait that goes on; REQUIRES: one does.
   Ticks WaitBegan() const noexcept;
-  void WaitExplained(const RefusalCause& cause) noexcept;
+  // Who is in the way, or what;
+  void WaitExplained(const RefusalCause& cause) noexcept { Tell(cause, Told::kCause); }
+  // nobody is any more.
+  void WaitFoundNobody(const RefusalCause& cause) noexcept { Tell(cause, Told::kNobody); }
   // The write lock was granted, with a snapshot older than the newest commit: SQLite gives it back.
   // Who had read before, as `upgrade` says, gets SQLITE_BUSY_SNAPSHOT;
   void SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept;
@@ -351,6 +354,14 @@ class alignas(64) Connection {
   void EndNote(WaitOutcome outcome, Ticks now) noexcept;
   void ReviewNote(Ticks now) noexcept;
   void StoreWant(const Event& wanted, Ticks now, const CallContext& context) noexcept;
+  // What a wait's note says of who was in the way.
+  enum class Told : std::uint8_t {
+    kNobody,  // nothing, or that nobody is any more
+    kCommit,  // that another connection committed first, of its last refusal alone
+    kCause,
+  };
+  void Tell(const RefusalCause& cause, Told told) noexcept;
+  void ForgetCommit(WaitNoteLayout<Word>& note) noexcept;
   void NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept;
   void CopyWantSql(WaitNoteLayout<Word>& note) noexcept;
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
@@ -373,7 +384,7 @@ class alignas(64) Connection {
   std::uint64_t shared_sql_id_ = 0;   // of the text by which SHARED was taken; 0: not known
   Ticks wrote_until_ = 0;             // more than SHARED was held until then
   bool waiting_is_noted_ = false;     // the newest wait note is of the refusal that is known
-  bool is_told_overtaken_ = false;    // and its explanation of a commit that came first, not of it
+  Told told_ = Told::kNobody;         // of the wait that is noted
   Ticks looked_after_ = 0;            // how long that wait had lasted when it was looked into
 
   // Guarded by the ledger's mutex.

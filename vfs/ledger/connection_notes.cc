@@ -88,8 +88,7 @@ bool Connection::WaitBegins(Ticks asked, Ticks now) noexcept {
       note.last.Store(now);
       note.asked.Store(asked);
       note.refusals.Add(1);
-      if (is_told_overtaken_) note.explanation.bytes.Store(0);  // which was the refusal before
-      is_told_overtaken_ = false;
+      if (told_ == Told::kCommit) ForgetCommit(note);
       return false;
     }
     EndNote(WaitOutcome::kBusy, now);
@@ -118,7 +117,15 @@ void Connection::NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept 
   note.explanation.bytes.Store(0);
   CopyWantSql(note);
   waiting_is_noted_ = true;
-  is_told_overtaken_ = false;
+  told_ = Told::kNobody;
+  looked_after_ = 0;
+}
+
+// It was in the way of the refusal before. Nobody has looked into this one.
+// REQUIRES: an Update of the notes is under way.
+void Connection::ForgetCommit(WaitNoteLayout<Word>& note) noexcept {
+  note.explanation.bytes.Store(0);
+  told_ = Told::kNobody;
   looked_after_ = 0;
 }
 
@@ -163,7 +170,7 @@ void Connection::WaitUpgrades(Upgrade upgrade) noexcept {
   Newest(notes).upgrade.Store(static_cast<std::uint64_t>(upgrade));
 }
 
-void Connection::WaitExplained(const RefusalCause& cause) noexcept {
+void Connection::Tell(const RefusalCause& cause, Told told) noexcept {
   auto& notes = record().waits;
   const Update update(notes.sequence);
   WaitNoteLayout<Word>& note = Newest(notes);
@@ -173,7 +180,7 @@ void Connection::WaitExplained(const RefusalCause& cause) noexcept {
   note.blocker_connection.Store(cause.blocker_connection);
   StoreText(note.blocker_sql, cause.blocker_sql);
   StoreText(note.explanation, cause.explanation);
-  is_told_overtaken_ = false;
+  told_ = told;
 }
 
 void Connection::SnapshotStale(Ticks now, Upgrade upgrade, const CallContext& context) noexcept {
@@ -214,13 +221,9 @@ void Connection::WriteLockOvertaken(Ticks now, const CallContext& context,
   const bool begins = WaitBegins(now, now);
   if (begins && in_shared_cache) WaitUpgrades(Upgrade::kPerhapsInCache);
   // Whom the wait was for at first is worth more.
-  const WaitNoteLayout<Word>& note = Newest(record().waits);
-  const bool names_somebody = note.reason.Own() != static_cast<std::uint64_t>(Reason::kUnknown) ||
-                              note.blocker_pid.Own() != 0 || note.blocker_connection.Own() != 0;
-  if (!begins && names_somebody) return;
-  WaitExplained(
-      {.reason = Reason::kUnknown, .explanation = OvertakenText(context, in_shared_cache)});
-  is_told_overtaken_ = true;
+  if (told_ == Told::kCause) return;
+  Tell({.reason = Reason::kUnknown, .explanation = OvertakenText(context, in_shared_cache)},
+       Told::kCommit);
 }
 
 void Connection::GiveUpWait() noexcept {

@@ -23,6 +23,7 @@ struct Refusal {
 enum class Looked : std::uint8_t {
   kNot,     // there were too many looks lately
   kInVain,  // it tells less than what is known of the wait
+  kNobody,  // whoever was in the way is gone, which is all that is known of the wait
   kFound,
 };
 

@@ -74,6 +74,7 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, const CallTi
                                 .waited = time.returned - connection_->WaitBegan()};
   const ledger::Looked looked = explainer(refusal, cause);
   if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);
+  if (looked == ledger::Looked::kNobody) connection_->WaitFoundNobody(cause);
   if (looked != ledger::Looked::kNot) connection_->WaitLookedInto(time.returned);
 }
 

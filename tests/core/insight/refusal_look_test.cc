@@ -39,11 +39,12 @@ class RefusalLookTest : public ::testing::Test {
               "; create table t(x); insert into t values (1)");
   }
 
-  Looked LookAt(const Event& wanted, ledger::Ticks asked) {
-    // So long that it is looked into however many were lately.
-    constexpr ledger::Ticks kLong = ledger::Ticks{1} << 45;
+  // So long that it is looked into however many were lately.
+  static constexpr ledger::Ticks kLong = ledger::Ticks{1} << 45;
+
+  Looked LookAt(const Event& wanted, ledger::Ticks asked, ledger::Ticks waited = kLong) {
     return LookAtRefusal(
-        {.connection = 0, .path = path_.c_str(), .event = wanted, .asked = asked, .waited = kLong},
+        {.connection = 0, .path = path_.c_str(), .event = wanted, .asked = asked, .waited = waited},
         cause_);
   }
 
@@ -93,6 +94,23 @@ TEST_F(RefusalLookTest, WhoTookTheLockLaterIsNot) {
   EXPECT_EQ(LookAt(kWrites, asked), Looked::kInVain);
   EXPECT_EQ(cause_.reason, Reason::kUnknown);
   EXPECT_FALSE(cause_.blocker_pid);
+}
+
+// Later there is something to be told by, which stays.
+TEST_F(RefusalLookTest, OfTheFirstRefusalAloneItIsToldThatNobodyIsThereAnyMore) {
+  Make("wal");
+  Db reader(path_);
+  reader.Exec("select * from t");
+  const ledger::Ticks asked = Asked();
+  EXPECT_EQ(LookAt(kWrites, asked), Looked::kInVain);
+  EXPECT_EQ(cause_.explanation, "");
+  Looked looked = Looked::kNot;
+  for (int i = 0; i < 1000 && looked == Looked::kNot; ++i) {
+    looked = LookAt(kWrites, asked, 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(looked, Looked::kNobody);
+  EXPECT_NE(cause_.explanation, "");
 }
 
 // Of two things in one tick of a coarse clock either may have been first.

@@ -373,32 +373,40 @@ TEST_F(ConnectionTest, AWriteLockHadInVainIsOneMoreRefusal) {
 TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
   EXPECT_TRUE(c_->WaitBegins(900, 1'000));
+  c_->WaitLookedInto(1'900);
   WriteLockIsHadInVain();
   EXPECT_NE(c_.Waits().at(0).cause.explanation, "");
-  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 3'000, Statement(1));
-  EXPECT_FALSE(c_->WaitBegins(2'900, 3'000));
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 2'500, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(2'400, 2'500));
   EXPECT_EQ(c_.Waits().at(0).refusals, 3U);
   EXPECT_EQ(c_.Waits().at(0).cause.explanation, "");
+  EXPECT_TRUE(c_->WaitNeedsCause(2'500));  // though it has not lasted twice as long
   c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 4'000, Statement(1));
   EXPECT_FALSE(c_->WaitBegins(3'900, 4'000));
   EXPECT_EQ(c_.Waits().at(0).cause.explanation, "pid 7");
 }
 
-TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessSomebodyIsNamed) {
-  const auto overtaken_after = [&](const RefusalCause& cause) {
+TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessACauseIs) {
+  const auto overtaken_after = [&](const auto& tell) {
     c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
     c_->WaitBegins(900, 1'000);
-    c_->WaitExplained(cause);
+    tell();
     WriteLockIsHadInVain();
     return c_.Waits().at(0).cause;
   };
-  const RefusalCause named =
-      overtaken_after({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
+  const RefusalCause named = overtaken_after([&] {
+    c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
+  });
   EXPECT_EQ(named.reason, Reason::kWriter);
   EXPECT_EQ(named.blocker_pid, 7);
   EXPECT_EQ(named.explanation, "pid 7");
-  const RefusalCause nobody = overtaken_after({.explanation = "cannot be told any more"});
+  // Somebody whom the text alone tells of.
+  const RefusalCause elsewhere =
+      overtaken_after([&] { c_->WaitExplained({.explanation = "a process elsewhere"}); });
+  EXPECT_EQ(elsewhere.explanation, "a process elsewhere");
+  const RefusalCause nobody =
+      overtaken_after([&] { c_->WaitFoundNobody({.explanation = "cannot be told any more"}); });
   EXPECT_TRUE(nobody.explanation.starts_with("another connection committed"));
 }
 
