@@ -1,5 +1,6 @@
 // What a barrier costs: how long it takes to have one while others write, how long the write locks
-// of a cut are held, and what the writers lose under one that is held.
+// of a cut are held, and what the writers lose under one that is held. How long it would take at
+// least stands beside it: until no writer has its lock, for whoever does nothing but watch.
 //
 //   barrier_bench [--rounds N] [--turns N] [--hold-ms N] [--seed X] [--load NAME]
 //                 [--dir FOLDER]
@@ -47,10 +48,14 @@ struct Options {
 
 constexpr Load kLoads[] = {{"hot", true, false}, {"varied", false, false}, {"all", false, true}};
 
+constexpr int kDatabases = 2;
+
 constexpr BarrierCase kCases[] = {{"snapshot", "main", 1},
                                   {"snapshot", "main,other", 2},
                                   {"write", "main", 1},
                                   {"write", "main,other", 2}};
+
+double MsSince(std::int64_t begun_ns) { return static_cast<double>(NowNs() - begun_ns) / kNsPerMs; }
 
 void PrintTimes(const std::string& what, const std::vector<double>& ms) {
   std::printf("%-52s %8.3f %8.3f %8.3f  %zu\n", what.c_str(), Percentile(ms, 50),
@@ -62,18 +67,33 @@ void MeasureAcquiring(const Load& load, const Options& options) {
   Scene scene(load, options.seed);
   Random random(static_cast<unsigned>(options.seed));
   std::vector<double> acquiring_ms[std::size(kCases)];
+  std::vector<double> free_ms[kDatabases];
   std::vector<double> cut_ms;
+  const auto pause = [&random] {
+    usleep(static_cast<useconds_t>(torture::Between(random, 1000, 10'000)));
+  };
   for (int i = 0; i < options.rounds; ++i) {
+    for (int databases = 1; databases <= kDatabases; ++databases) {
+      const std::int64_t begun = NowNs();
+      scene.WaitUntilWritersLookFree(databases);
+      free_ms[databases - 1].push_back(MsSince(begun));
+      pause();
+    }
     for (std::size_t j = 0; j < std::size(kCases); ++j) {
       const std::int64_t begun = NowNs();
       const std::string token = scene.Acquire(kCases[j]);
-      acquiring_ms[j].push_back(static_cast<double>(NowNs() - begun) / kNsPerMs);
+      acquiring_ms[j].push_back(MsSince(begun));
       const std::vector<double> held_ms = scene.WriteLocksHeldMs();
       const bool cut = kCases[j].databases == 2 && std::string_view(kCases[j].kind) == "snapshot";
       if (cut) cut_ms.insert(cut_ms.end(), held_ms.begin(), held_ms.end());
       scene.Release(token);
-      usleep(static_cast<useconds_t>(torture::Between(random, 1000, 10'000)));
+      pause();
     }
+  }
+  for (int databases = 1; databases <= kDatabases; ++databases) {
+    PrintTimes(
+        std::string(load.name) + ": until write locks look free, of " + std::to_string(databases),
+        free_ms[databases - 1]);
   }
   for (std::size_t j = 0; j < std::size(kCases); ++j) {
     PrintTimes(std::string(load.name) + ": " + kCases[j].kind + " on " +

@@ -1,13 +1,18 @@
 #include "bench/barrier_scene.h"
 
+#include <fcntl.h>
 #include <lockscope.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
+#include "kernel/descriptors.h"
+#include "model/resource.h"
 #include "torture/run.h"
 
 namespace lockscope::bench {
@@ -37,6 +42,12 @@ Scene::Scene(const Load& load, int seed)
   db_ = std::make_unique<Sql>(setting_.files.a);
   db_->RetryEveryMillisecond(20000);
   torture::Prepared(db_->get(), "attach ?1 as other").Bind(1, setting_.files.b).Run();
+  // From now on both wal-indexes stay, whoever closes.
+  db_->Int("select count(*) from main.book, other.book");
+  for (const std::string& path : {setting_.files.a, setting_.files.b}) {
+    shms_.push_back(open((path + "-shm").c_str(), O_RDWR | O_CLOEXEC));
+    if (shms_.back() < 0) throw std::system_error(errno, std::generic_category(), path + "-shm");
+  }
   lockscope_init(db_->get());
   looker_ = std::make_unique<Sql>(":memory:");
   lockscope_init(looker_->get());
@@ -54,6 +65,15 @@ std::string Scene::Acquire(const BarrierCase& of) {
 
 void Scene::Release(const std::string& token) {
   torture::Prepared(db_->get(), "select lockscope_barrier_release(?1)").Bind(1, token).Int();
+}
+
+void Scene::WaitUntilWritersLookFree(int databases) const {
+  static constexpr ByteRange kBytes = ProtocolBytes(Resource::kWalWrite, LockMode::kExclusive);
+  const auto looks_free = [](int shm) {
+    return !kernel::ProbeLock(shm, true, kBytes.first, kBytes.last);
+  };
+  while (!std::all_of(shms_.begin(), shms_.begin() + databases, looks_free)) {
+  }
 }
 
 std::int64_t Scene::Commits() {

@@ -38,6 +38,10 @@ class Scene {
   std::string Acquire(const BarrierCase& of);
   void Release(const std::string& token);
 
+  // Until the write locks of the first one or two databases look free in one moment: watched
+  // without a pause and without any lock, what nobody who waits for the writers can better.
+  void WaitUntilWritersLookFree(int databases) const;
+
   // By the writers, so far.
   std::int64_t Commits();
 
@@ -54,6 +58,7 @@ class Scene {
   const torture::Setting setting_;
   torture::SharedMemory memory_;
   std::vector<torture::Child> roles_;
+  std::vector<int> shms_;  // open for the life of the process: a close would end SQLite's locks
   std::unique_ptr<torture::Sql> db_;
   std::unique_ptr<torture::Sql> looker_;
   std::int64_t newest_connection_ = 0;
