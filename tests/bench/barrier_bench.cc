@@ -1,6 +1,7 @@
 // What a barrier costs: how long it takes to have one while others write, how long the write locks
-// of a cut are held, and what the writers lose under one that is held. How long it would take at
-// least stands beside it: until no writer has its lock, for whoever does nothing but watch.
+// of a cut are held, and what the writers lose under one that is held. Beside it stands how long no
+// writer's lock can be had, to somebody who does nothing but watch: all but a snapshot of one
+// database need that moment.
 //
 //   barrier_bench [--rounds N] [--turns N] [--hold-ms N] [--seed X] [--load NAME]
 //                 [--dir FOLDER]

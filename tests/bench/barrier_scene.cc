@@ -9,6 +9,7 @@
 #include <map>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <system_error>
 
 #include "kernel/descriptors.h"
@@ -69,10 +70,15 @@ void Scene::Release(const std::string& token) {
 
 void Scene::WaitUntilWritersLookFree(int databases) const {
   static constexpr ByteRange kBytes = ProtocolBytes(Resource::kWalWrite, LockMode::kExclusive);
+  constexpr std::int64_t kAtMostNs = 10'000'000'000;
   const auto looks_free = [](int shm) {
-    return !kernel::ProbeLock(shm, true, kBytes.first, kBytes.last);
+    const auto answer = kernel::AskForLock(shm, true, kBytes.first, kBytes.last);
+    if (!answer.told) throw std::runtime_error("the kernel does not tell who has the write lock");
+    return !answer.conflict;
   };
+  const std::int64_t end = torture::NowNs() + kAtMostNs;
   while (!std::all_of(shms_.begin(), shms_.begin() + databases, looks_free)) {
+    if (torture::NowNs() > end) throw std::runtime_error("the write locks are never free");
   }
 }
 

@@ -38,8 +38,9 @@ class Scene {
   std::string Acquire(const BarrierCase& of);
   void Release(const std::string& token);
 
-  // Until the write locks of the first one or two databases look free in one moment: watched
-  // without a pause and without any lock, what nobody who waits for the writers can better.
+  // Until the write locks of the first one or two databases look free, one right after the other:
+  // watched without a pause and without any lock, as soon as whoever waits for the writers may have
+  // them. Throws where the kernel cannot be asked, and after 10 s.
   void WaitUntilWritersLookFree(int databases) const;
 
   // By the writers, so far.

@@ -148,7 +148,7 @@ Looked Explain(const ledger::Refusal& refusal, ledger::RefusalCause& cause) {
   const std::optional<Finding> finding = Find(refusal, looked);
   if (!finding) return looked;
   const Explanation& found = finding->explanation;
-  if (refusal.waited != 0 && found.blockers.empty()) return Looked::kInVain;
+  if (found.blockers.empty() && refusal.is_told) return Looked::kInVain;
   cause.reason = found.reason;
   cause.explanation = found.Text();
   if (found.blockers.empty()) return Looked::kNobody;

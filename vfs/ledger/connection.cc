@@ -439,7 +439,6 @@ void Connection::Reset() {
   written_statement_ = 0;
   wrote_until_ = 0;
   waiting_is_noted_ = false;
-  told_ = Told::kNobody;
   sql_id_.fill(0);
   info_ = ConnectionInfo{};
   shm_ = FileId{};

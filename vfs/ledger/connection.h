@@ -217,11 +217,13 @@ class alignas(64) Connection {
   // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
   void RefusalSwallowed() noexcept;
   // Whether the cause of the wait that goes on has not been found yet, and it is time to ask again:
-  // it has lasted twice as long as when that was done last.
+  // it has lasted twice as long as when that was done last, or a commit came between.
   bool WaitNeedsCause(Ticks now) const noexcept;
-  void WaitLookedInto(Ticks now) noexcept { looked_after_ = now - WaitBegan(); }
-  // Of the wait that goes on; REQUIRES: one does.
-  Ticks WaitBegan() const noexcept;
+  // Of the wait that goes on; REQUIRES, for these three: one does.
+  void WaitLookedInto(Ticks now) noexcept;
+  // How long it has lasted; 0 where that is not twice as long as at the last look.
+  Ticks WaitExcusesLook(Ticks now) const noexcept;
+  bool WaitIsTold() const noexcept;
   // Who is in the way, or what;
   void WaitExplained(const RefusalCause& cause) noexcept { Tell(cause, Told::kCause); }
   // nobody is any more.
@@ -362,6 +364,7 @@ class alignas(64) Connection {
   };
   void Tell(const RefusalCause& cause, Told told) noexcept;
   void ForgetCommit(WaitNoteLayout<Word>& note) noexcept;
+  Ticks Waited(Ticks now) const noexcept;
   void NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept;
   void CopyWantSql(WaitNoteLayout<Word>& note) noexcept;
   void Refused(const Event& wanted, Ticks duration, Ticks now, const CallContext& context) noexcept;
@@ -385,6 +388,7 @@ class alignas(64) Connection {
   Ticks wrote_until_ = 0;             // more than SHARED was held until then
   bool waiting_is_noted_ = false;     // the newest wait note is of the refusal that is known
   Told told_ = Told::kNobody;         // of the wait that is noted
+  bool look_is_due_ = false;          // into that wait, however long it has lasted
   Ticks looked_after_ = 0;            // how long that wait had lasted when it was looked into
 
   // Guarded by the ledger's mutex.

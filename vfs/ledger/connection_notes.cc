@@ -118,6 +118,7 @@ void Connection::NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept 
   CopyWantSql(note);
   waiting_is_noted_ = true;
   told_ = Told::kNobody;
+  look_is_due_ = false;
   looked_after_ = 0;
 }
 
@@ -126,7 +127,7 @@ void Connection::NoteWait(const Event& wanted, Ticks asked, Ticks now) noexcept 
 void Connection::ForgetCommit(WaitNoteLayout<Word>& note) noexcept {
   note.explanation.bytes.Store(0);
   told_ = Told::kNobody;
-  looked_after_ = 0;
+  look_is_due_ = true;
 }
 
 // What was refused has taken the place of what is waited for. A writer that tries again asks for a
@@ -157,12 +158,28 @@ void Connection::CopyWantSql(WaitNoteLayout<Word>& note) noexcept {
 bool Connection::WaitNeedsCause(Ticks now) const noexcept {
   if (!waiting_is_noted_) return false;
   const WaitNoteLayout<Word>& note = Newest(record().waits);
-  const Ticks began = note.began.Own();
-  return note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown) && now > began &&
-         now - began >= 2 * looked_after_;
+  return note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown) && Waited(now) > 0 &&
+         (look_is_due_ || WaitExcusesLook(now) > 0);
 }
 
-Ticks Connection::WaitBegan() const noexcept { return Newest(record().waits).began.Own(); }
+void Connection::WaitLookedInto(Ticks now) noexcept {
+  look_is_due_ = false;
+  looked_after_ = Waited(now);
+}
+
+Ticks Connection::WaitExcusesLook(Ticks now) const noexcept {
+  const Ticks waited = Waited(now);
+  return waited >= 2 * looked_after_ ? waited : 0;
+}
+
+bool Connection::WaitIsTold() const noexcept {
+  return Newest(record().waits).explanation.bytes.Own() != 0;
+}
+
+Ticks Connection::Waited(Ticks now) const noexcept {
+  const Ticks began = Newest(record().waits).began.Own();
+  return now > began ? now - began : 0;
+}
 
 void Connection::WaitUpgrades(Upgrade upgrade) noexcept {
   auto& notes = record().waits;

@@ -10,20 +10,22 @@
 
 namespace lockscope::ledger {
 
-// A refusal that begins a wait, or SQLITE_BUSY_SNAPSHOT.
+// A refusal that begins a wait, or one of a wait whose cause is not known yet.
 struct Refusal {
   std::uint64_t connection = 0;
   const char* path = nullptr;
   Event event{};
   Upgrade upgrade = Upgrade::kNone;
-  Ticks asked = 0;   // before the refused call: what is taken later was not in its way
-  Ticks waited = 0;  // since the first call of its wait; 0: it is the first, or of the same tick
+  Ticks asked = 0;  // before the refused call: what is taken later was not in its way
+  // How long its wait has lasted, which may excuse a look of some length; 0: that excuses none.
+  Ticks waited = 0;
+  bool is_told = false;  // of its wait it is known already that nobody is in the way any more
 };
 
 enum class Looked : std::uint8_t {
   kNot,     // there were too many looks lately
-  kInVain,  // it tells less than what is known of the wait
-  kNobody,  // whoever was in the way is gone, which is all that is known of the wait
+  kInVain,  // it tells no more than what is told of the wait already
+  kNobody,  // whoever was in the way is gone
   kFound,
 };
 

@@ -71,7 +71,8 @@ void ShimFile::Explain(const Event& event, ledger::Upgrade upgrade, const CallTi
                                 .event = event,
                                 .upgrade = upgrade,
                                 .asked = time.asked,
-                                .waited = time.returned - connection_->WaitBegan()};
+                                .waited = connection_->WaitExcusesLook(time.returned),
+                                .is_told = connection_->WaitIsTold()};
   const ledger::Looked looked = explainer(refusal, cause);
   if (looked == ledger::Looked::kFound) connection_->WaitExplained(cause);
   if (looked == ledger::Looked::kNobody) connection_->WaitFoundNobody(cause);

@@ -40,10 +40,10 @@ class ConnectionTest : public ::testing::Test {
     return static_cast<std::int64_t>(counts.acquired) - static_cast<std::int64_t>(counts.released);
   }
   // Another has committed since the snapshot.
-  void WriteLockIsHadInVain() {
-    c_->ShmLockedInVain(kWrite, 2'000, Statement(1));
-    c_->WriteLockOvertaken(2'000, Statement(1), false);
-    c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 2'100, Statement(1));
+  void WriteLockIsHadInVain(Ticks now = 2'000, std::uint64_t statement = 1) {
+    c_->ShmLockedInVain(kWrite, now, Statement(statement));
+    c_->WriteLockOvertaken(now, Statement(statement), false);
+    c_->ShmUnlocked(kWrite, 1, kExclusive, 0, now + 100, Statement(statement));
   }
 
   Recorded c_;
@@ -380,7 +380,14 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
   EXPECT_FALSE(c_->WaitBegins(2'400, 2'500));
   EXPECT_EQ(c_.Waits().at(0).refusals, 3U);
   EXPECT_EQ(c_.Waits().at(0).cause.explanation, "");
-  EXPECT_TRUE(c_->WaitNeedsCause(2'500));  // though it has not lasted twice as long
+  // Though it has not lasted twice as long.
+  EXPECT_TRUE(c_->WaitNeedsCause(2'500));
+  EXPECT_EQ(c_->WaitExcusesLook(2'500), 0U);
+  EXPECT_FALSE(c_->WaitIsTold());
+  c_->WaitLookedInto(2'500);
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 2'600, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(2'550, 2'600));
+  EXPECT_FALSE(c_->WaitNeedsCause(2'600));
   c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 4'000, Statement(1));
   EXPECT_FALSE(c_->WaitBegins(3'900, 4'000));
@@ -388,12 +395,15 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
 }
 
 TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessACauseIs) {
+  Ticks now = 1'000;
+  std::uint64_t statement = 1;
   const auto overtaken_after = [&](const auto& tell) {
-    c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
-    c_->WaitBegins(900, 1'000);
+    c_->ReviewWaits(now += 1'000, Statement(++statement));
+    c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, now, Statement(statement));
+    EXPECT_TRUE(c_->WaitBegins(now - 100, now));
     tell();
-    WriteLockIsHadInVain();
-    return c_.Waits().at(0).cause;
+    WriteLockIsHadInVain(now += 1'000, statement);
+    return c_.Waits().back().cause;
   };
   const RefusalCause named = overtaken_after([&] {
     c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
@@ -408,6 +418,19 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessACauseIs) {
   const RefusalCause nobody =
       overtaken_after([&] { c_->WaitFoundNobody({.explanation = "cannot be told any more"}); });
   EXPECT_TRUE(nobody.explanation.starts_with("another connection committed"));
+}
+
+// What was told of the wait before is not of it.
+TEST_F(ConnectionTest, ACommitThatCameFirstIsToldOfTheWaitThatItBegins) {
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 1'000, Statement(1));
+  EXPECT_TRUE(c_->WaitBegins(900, 1'000));
+  c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
+  c_->ShmLocked(kWrite, 1, kExclusive, 1'500, Statement(1), {});
+  c_->ShmUnlocked(kWrite, 1, kExclusive, 0, 1'600, Statement(1));
+  WriteLockIsHadInVain(2'000, 2);
+  const auto waits = c_.Waits();
+  ASSERT_EQ(waits.size(), 2U);
+  EXPECT_TRUE(waits.back().cause.explanation.starts_with("another connection committed"));
 }
 
 TEST_F(ConnectionTest, AWriteLockHadInVainBeginsAWaitToo) {

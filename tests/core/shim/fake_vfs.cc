@@ -71,6 +71,9 @@ struct FakeVfs::Methods {
   }
   static int xShmLock(sqlite3_file* file, int offset, int count, int flags) {
     FakeVfs& fake = *Self(file).vfs;
+    constexpr int kWriteLock = 0;
+    const bool writes = offset == kWriteLock && (flags & SQLITE_SHM_LOCK) != 0;
+    if (writes && fake.before_write_lock) std::exchange(fake.before_write_lock, nullptr)();
     file = Counted(file, "xShmLock");
     const int result = file->pMethods->xShmLock(file, offset, count, flags);
     const bool released = (flags & SQLITE_SHM_UNLOCK) != 0;

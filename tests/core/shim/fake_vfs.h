@@ -5,7 +5,8 @@
 //   fake.without_sector_size = true;  // leaves that slot empty
 //   fake.open_result = SQLITE_IOERR;  // xOpen fails…
 //   fake.leave_methods = true;        // …and leaves its file open, as the ABI allows
-//   fake.after_refusal = [] { … };    // runs once, before a lock call answers SQLITE_BUSY
+//   fake.before_write_lock = [] { … };  // runs once, before xShmLock asks for the write lock
+//   fake.after_refusal = [] { … };    // likewise, before a lock call answers SQLITE_BUSY
 //   fake.after_release = [] { … };    // likewise before xShmLock answers that it has released
 #pragma once
 
@@ -41,6 +42,7 @@ class FakeVfs {
   bool deny_vfsname = false;
   bool wal_elsewhere = false;  // "a.db-wal" lies in "a.db-elsewhere"
   std::string last_system_call;
+  std::function<void()> before_write_lock;
   std::function<void()> after_refusal;
   std::function<void()> after_release;
 
