@@ -39,8 +39,8 @@ class Scene {
   void Release(const std::string& token);
 
   // Until the write locks of the first one or two databases look free, one right after the other:
-  // watched without a pause and without any lock, as soon as whoever waits for the writers may have
-  // them. Throws where the kernel cannot be asked, and after 10 s.
+  // watched without a pause and without any lock. Throws where the kernel cannot be asked, and
+  // after 10 s.
   void WaitUntilWritersLookFree(int databases) const;
 
   // By the writers, so far.

@@ -217,11 +217,13 @@ class alignas(64) Connection {
   // It does neither: SQLite goes another way, and goes on to wait for what it waited for.
   void RefusalSwallowed() noexcept;
   // Whether the cause of the wait that goes on has not been found yet, and it is time to ask again:
-  // it has lasted twice as long as when that was done last, or a commit came between.
+  // it has lasted twice as long as when that was done last, or what was told of it was a commit
+  // that came first, and no longer is.
   bool WaitNeedsCause(Ticks now) const noexcept;
   // Of the wait that goes on; REQUIRES, for these three: one does.
   void WaitLookedInto(Ticks now) noexcept;
-  // How long it has lasted; 0 where that is not twice as long as at the last look.
+  // How long it has lasted; since the last look, where one is due; 0 where it has not lasted twice
+  // as long as at the last look.
   Ticks WaitExcusesLook(Ticks now) const noexcept;
   bool WaitIsTold() const noexcept;
   // Who is in the way, or what;

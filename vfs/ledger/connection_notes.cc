@@ -158,7 +158,7 @@ void Connection::CopyWantSql(WaitNoteLayout<Word>& note) noexcept {
 bool Connection::WaitNeedsCause(Ticks now) const noexcept {
   if (!waiting_is_noted_) return false;
   const WaitNoteLayout<Word>& note = Newest(record().waits);
-  return note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown) && Waited(now) > 0 &&
+  return note.reason.Own() == static_cast<std::uint64_t>(Reason::kUnknown) &&
          (look_is_due_ || WaitExcusesLook(now) > 0);
 }
 
@@ -169,7 +169,9 @@ void Connection::WaitLookedInto(Ticks now) noexcept {
 
 Ticks Connection::WaitExcusesLook(Ticks now) const noexcept {
   const Ticks waited = Waited(now);
-  return waited >= 2 * looked_after_ ? waited : 0;
+  if (waited >= 2 * looked_after_) return waited;
+  // Commits may come again and again: such looks stay as far apart as the wait is to be long.
+  return look_is_due_ && waited > looked_after_ ? waited - looked_after_ : 0;
 }
 
 bool Connection::WaitIsTold() const noexcept {

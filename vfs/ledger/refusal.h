@@ -17,9 +17,10 @@ struct Refusal {
   Event event{};
   Upgrade upgrade = Upgrade::kNone;
   Ticks asked = 0;  // before the refused call: what is taken later was not in its way
-  // How long its wait has lasted, which may excuse a look of some length; 0: that excuses none.
+  // How long its wait has lasted, or has since the last look, which may excuse a look of some
+  // length; 0: that excuses none.
   Ticks waited = 0;
-  bool is_told = false;  // of its wait it is known already that nobody is in the way any more
+  bool is_told = false;  // something is told of its wait already
 };
 
 enum class Looked : std::uint8_t {

@@ -20,7 +20,8 @@
 //   1       blocker_connection  its number in its process; 0: not known
 //   1 + 32  sql                 of who waits, cut at 256 bytes; empty: not known
 //   1 + 32  blocker_sql         likewise
-//   1 + 64  explanation         a sentence, cut at 512 bytes; empty: nobody has looked
+//   1 + 64  explanation         a sentence, cut at 512 bytes; empty: nobody has looked,
+//                               or not to the end
 // clang-format on
 #pragma once
 

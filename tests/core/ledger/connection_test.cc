@@ -382,12 +382,13 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsNotToldOfTheRefusalBehindIt) {
   EXPECT_EQ(c_.Waits().at(0).cause.explanation, "");
   // Though it has not lasted twice as long.
   EXPECT_TRUE(c_->WaitNeedsCause(2'500));
-  EXPECT_EQ(c_->WaitExcusesLook(2'500), 0U);
+  EXPECT_EQ(c_->WaitExcusesLook(2'500), 600U);  // since the last look
   EXPECT_FALSE(c_->WaitIsTold());
   c_->WaitLookedInto(2'500);
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 2'600, Statement(1));
   EXPECT_FALSE(c_->WaitBegins(2'550, 2'600));
   EXPECT_FALSE(c_->WaitNeedsCause(2'600));
+  EXPECT_EQ(c_->WaitExcusesLook(2'600), 0U);
   c_->WaitExplained({.reason = Reason::kWriter, .blocker_pid = 7, .explanation = "pid 7"});
   c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 4'000, Statement(1));
   EXPECT_FALSE(c_->WaitBegins(3'900, 4'000));
@@ -418,6 +419,14 @@ TEST_F(ConnectionTest, ACommitThatCameFirstIsToldUnlessACauseIs) {
   const RefusalCause nobody =
       overtaken_after([&] { c_->WaitFoundNobody({.explanation = "cannot be told any more"}); });
   EXPECT_TRUE(nobody.explanation.starts_with("another connection committed"));
+}
+
+TEST_F(ConnectionTest, InTheTickOfACommitThatCameFirstALookIsDueToo) {
+  WriteLockIsHadInVain();
+  c_->ShmRefused(kWrite, 1, kExclusive, kBusy, kNotMeasured, 2'000, Statement(1));
+  EXPECT_FALSE(c_->WaitBegins(2'000, 2'000));
+  EXPECT_TRUE(c_->WaitNeedsCause(2'000));
+  EXPECT_EQ(c_->WaitExcusesLook(2'000), 0U);
 }
 
 // What was told of the wait before is not of it.
